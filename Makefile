@@ -1,0 +1,84 @@
+# `make` lists what there is. Everything built lands in build/ and target/.
+SHELL := bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+export PYTHON
+VENV := $(CURDIR)/build/venv
+STEP := tests/tools/step.sh
+# Cargo's builds use the same interpreter as pip's, so neither undoes the other's.
+export PYO3_PYTHON := $(VENV)/bin/python
+
+.PHONY: help
+help: ## show this list
+	@echo "deathtensors: make TARGET   (V=1 shows what each step says; PYTHON=… names the interpreter)"
+	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-10s %s\n", $$1, $$2 }'
+
+.PHONY: build
+build: .venv ## build everything and install the package into build/venv
+	@$(STEP) "cargo build" cargo build --workspace --release
+	@$(STEP) "package into build/venv" tests/tools/venv.sh package
+
+.PHONY: demo
+demo: ## convert real weights there and back, and look at them (about two minutes)
+	@tests/tools/demo.sh
+
+.PHONY: test
+test: ## install what it needs, then check everything
+	@date -u '+started %Y-%m-%d %H:%M:%S UTC'
+	@$(MAKE) .venv .rust-lint .ruff rust
+	@$(MAKE) python .types sdist
+	@$(STEP) "demo" tests/tools/demo.sh
+	@date -u '+all passed %Y-%m-%d %H:%M:%S UTC'
+
+.PHONY: lint
+lint: .venv .rust-lint .ruff .package .types ## formatters, linters and type checkers
+
+.PHONY: rust
+rust: .venv ## the Rust tests, and the proof that the core is no_std
+	@$(STEP) "cargo test" cargo test --workspace
+	@$(STEP) "the core with core and alloc alone" tests/tools/no_std.sh
+
+.PHONY: python
+python: .package ## the Python tests, against the installed package
+	@$(STEP) "pytest" $(VENV)/bin/python -m pytest -q tests/python
+
+.PHONY: sdist
+sdist: .requirements ## the source distribution: build, install, use
+	@$(STEP) "sdist in a clean environment" tests/tools/sdist.sh
+
+.PHONY: bench
+bench: .package ## the table of times against other libraries
+	@$(VENV)/bin/python benches/run.py
+
+.PHONY: vectors
+vectors: ## write the conformance vectors again
+	@$(PYTHON) tests/vectors/generate.py
+
+.PHONY: clean
+clean: ## delete everything that was built
+	rm -rf build target
+
+.PHONY: .venv .requirements .package .rust-lint .ruff .types
+.venv:
+	@$(STEP) "virtual environment" tests/tools/venv.sh create
+
+.requirements: .venv
+	@$(STEP) "what the tests need (tests/requirements.txt)" tests/tools/venv.sh requirements
+
+.package: .requirements
+	@$(STEP) "package from ./python" tests/tools/venv.sh package
+
+.rust-lint:
+	@$(STEP) "cargo fmt" cargo fmt --all --check
+	@$(STEP) "cargo clippy" cargo clippy --workspace --all-targets -- -D warnings
+
+.ruff: .requirements
+	@$(STEP) "ruff check" $(VENV)/bin/ruff check python tests benches
+	@$(STEP) "ruff format" $(VENV)/bin/ruff format --check python tests benches
+
+.types:
+	@$(STEP) "mypy --strict" $(VENV)/bin/mypy --strict python/deathtensors
+	@$(STEP) "stubs against the compiled module" tests/tools/stubtest.sh

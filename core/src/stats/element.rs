@@ -1,0 +1,198 @@
+//! From stored bits to numbers, element by element.
+//!
+//! Everything here is branch-free integer or float arithmetic on one element, so
+//! that a loop over it becomes vector code.
+
+/// A floating-point dtype of 16 bits or more, stored in `W` bytes, little-endian.
+pub(super) trait Element<const W: usize> {
+    /// What an element becomes without loss.
+    type Value: Real;
+
+    /// The largest magnitude that the fast path may sum and square as it is.
+    const LARGEST: f64;
+    /// The smallest such magnitude other than zero, for the largest of a
+    /// sub-block: its square must be far from underflow.
+    const SMALLEST: f64;
+
+    /// The value of a finite element; for a NaN or an infinity either that or
+    /// something larger than [`Self::LARGEST`].
+    fn finite(raw: [u8; W]) -> Self::Value;
+
+    /// The value of any element.
+    fn any(raw: [u8; W]) -> Self::Value {
+        Self::finite(raw)
+    }
+}
+
+/// `f32` or `f64`, whichever holds an element without loss.
+pub(super) trait Real: Copy + PartialOrd {
+    /// A counter as wide as the value, so that counting keeps to its lanes.
+    type Count: Copy + Default;
+    const ZERO: Self;
+    const INFINITY: Self;
+    const NEG_INFINITY: Self;
+    fn wide(self) -> f64;
+    fn is_nan(self) -> bool;
+    fn count(counter: Self::Count, one: bool) -> Self::Count;
+    fn total(counter: Self::Count) -> u64;
+}
+
+macro_rules! real {
+    ($real:ident counted in $count:ident) => {
+        impl Real for $real {
+            type Count = $count;
+            const ZERO: Self = 0.0;
+            const INFINITY: Self = $real::INFINITY;
+            const NEG_INFINITY: Self = $real::NEG_INFINITY;
+
+            #[inline(always)]
+            fn wide(self) -> f64 {
+                self.into()
+            }
+
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                $real::is_nan(self)
+            }
+
+            #[inline(always)]
+            fn count(counter: $count, one: bool) -> $count {
+                counter + $count::from(one)
+            }
+
+            #[inline(always)]
+            fn total(counter: $count) -> u64 {
+                counter.into()
+            }
+        }
+    };
+}
+
+real!(f32 counted in u32);
+real!(f64 counted in u64);
+
+/// IEEE 754 binary16.
+pub(super) struct F16;
+/// The upper half of a binary32.
+pub(super) struct Bf16;
+/// IEEE 754 binary32.
+pub(super) struct F32;
+/// IEEE 754 binary64.
+pub(super) struct F64;
+
+impl Element<2> for F16 {
+    type Value = f32;
+    const LARGEST: f64 = 65504.0;
+    const SMALLEST: f64 = 0.0;
+
+    #[inline(always)]
+    fn finite(raw: [u8; 2]) -> f32 {
+        half_bits(u16::from_le_bytes(raw), 0)
+    }
+
+    #[inline(always)]
+    fn any(raw: [u8; 2]) -> f32 {
+        half_to_f32(u16::from_le_bytes(raw))
+    }
+}
+
+impl Element<2> for Bf16 {
+    type Value = f32;
+    const LARGEST: f64 = f32::MAX as f64;
+    const SMALLEST: f64 = 0.0;
+
+    #[inline(always)]
+    fn finite(raw: [u8; 2]) -> f32 {
+        bfloat_to_f32(u16::from_le_bytes(raw))
+    }
+}
+
+impl Element<4> for F32 {
+    type Value = f32;
+    const LARGEST: f64 = f32::MAX as f64;
+    const SMALLEST: f64 = 0.0;
+
+    #[inline(always)]
+    fn finite(raw: [u8; 4]) -> f32 {
+        f32::from_le_bytes(raw)
+    }
+}
+
+impl Element<8> for F64 {
+    type Value = f64;
+    // Squares of this range, summed over every tensor there can be, stay normal
+    // and finite.
+    const LARGEST: f64 = super::exact::power_of_two(470);
+    const SMALLEST: f64 = super::exact::power_of_two(-400);
+
+    #[inline(always)]
+    fn finite(raw: [u8; 8]) -> f64 {
+        f64::from_le_bytes(raw)
+    }
+}
+
+/// A bfloat16 from its bits.
+#[inline(always)]
+pub(super) fn bfloat_to_f32(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
+}
+
+/// A binary16 from its bits; NaNs stay NaN, their payload at the top.
+#[inline(always)]
+pub(super) fn half_to_f32(bits: u16) -> f32 {
+    // An exponent of all ones must become the wider one of all ones: rebias twice.
+    half_bits(
+        bits,
+        if bits & 0x7c00 == 0x7c00 {
+            112 << 23
+        } else {
+            0
+        },
+    )
+}
+
+/// A binary16 from its bits, where `extra` is added to a normal number's bits.
+#[inline(always)]
+fn half_bits(bits: u16, extra: u32) -> f32 {
+    let bits = u32::from(bits);
+    let (sign, magnitude) = ((bits & 0x8000) << 16, bits & 0x7fff);
+    // Exponent biases are 15 and 127. A subnormal is magnitude · 2^-24: put it
+    // below the leading one of 0.5, then take the 0.5 away. (Multiplying the
+    // bits as a subnormal binary32 is shorter, but slow on many processors.)
+    let normal = (magnitude << 13) + (112 << 23) + extra;
+    let subnormal = (f32::from_bits(0x3f00_0000 | magnitude) - 0.5).to_bits();
+    f32::from_bits(sign | if magnitude < 0x400 { subnormal } else { normal })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_half() {
+        for bits in 0..=u16::MAX {
+            let (ours, theirs) = (half_to_f32(bits), half::f16::from_bits(bits).to_f32());
+            assert_eq!(ours.is_nan(), theirs.is_nan(), "{bits:#x}");
+            if !ours.is_nan() {
+                assert_eq!(ours.to_bits(), theirs.to_bits(), "{bits:#x}");
+            }
+            let fast = F16::finite(bits.to_le_bytes());
+            if theirs.is_finite() {
+                assert_eq!(fast.to_bits(), theirs.to_bits(), "{bits:#x}");
+            } else {
+                assert!(f64::from(fast).abs() > F16::LARGEST, "{bits:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_bfloat() {
+        for bits in 0..=u16::MAX {
+            let (ours, theirs) = (bfloat_to_f32(bits), half::bf16::from_bits(bits).to_f32());
+            assert_eq!(ours.is_nan(), theirs.is_nan(), "{bits:#x}");
+            if !ours.is_nan() {
+                assert_eq!(ours.to_bits(), theirs.to_bits(), "{bits:#x}");
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The widest instructions that the processor at hand has.
+//!
+//! The kernels are plain Rust with fixed lanes, so every instruction set gives
+//! the same bits; wider ones only get there sooner. The one step that needs
+//! trust, calling code compiled for features found at run time, is left to
+//! `fearless_simd`, and only with the feature `wide`.
+
+/// An instruction set to run a kernel with.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Isa {
+    /// What the crate was compiled for.
+    Compiled,
+    /// x86-64-v3: AVX2 and its companions.
+    #[cfg(all(feature = "wide", any(target_arch = "x86", target_arch = "x86_64")))]
+    Avx2(fearless_simd::x86::Avx2),
+    /// AVX-512 as of Ice Lake.
+    #[cfg(all(feature = "wide", any(target_arch = "x86", target_arch = "x86_64")))]
+    Avx512(fearless_simd::x86::Avx512),
+}
+
+impl Isa {
+    /// The widest there is. Cheap: the detection is done once per process.
+    #[inline]
+    pub(super) fn best() -> Self {
+        #[cfg(all(feature = "wide", any(target_arch = "x86", target_arch = "x86_64")))]
+        {
+            let level = fearless_simd::Level::new();
+            if let Some(token) = level.as_avx512() {
+                return Self::Avx512(token);
+            }
+            if let Some(token) = level.as_avx2() {
+                return Self::Avx2(token);
+            }
+        }
+        Self::Compiled
+    }
+
+    /// All that this processor has, the compiled one first.
+    #[cfg(test)]
+    pub(super) fn all() -> alloc::vec::Vec<Self> {
+        #[allow(unused_mut)]
+        let mut all = alloc::vec![Self::Compiled];
+        #[cfg(all(feature = "wide", any(target_arch = "x86", target_arch = "x86_64")))]
+        {
+            let level = fearless_simd::Level::new();
+            all.extend(level.as_avx2().map(Self::Avx2));
+            all.extend(level.as_avx512().map(Self::Avx512));
+        }
+        all
+    }
+
+    /// Runs `kernel`, which must inline everything that it calls: what is not
+    /// inlined is compiled for the baseline.
+    #[inline(always)]
+    pub(super) fn run<R>(self, kernel: impl FnOnce() -> R) -> R {
+        #[cfg(all(feature = "wide", any(target_arch = "x86", target_arch = "x86_64")))]
+        use fearless_simd::Simd;
+        match self {
+            Self::Compiled => kernel(),
+            #[cfg(all(feature = "wide", any(target_arch = "x86", target_arch = "x86_64")))]
+            Self::Avx2(token) => token.vectorize(kernel),
+            #[cfg(all(feature = "wide", any(target_arch = "x86", target_arch = "x86_64")))]
+            Self::Avx512(token) => token.vectorize(kernel),
+        }
+    }
+}

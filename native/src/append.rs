@@ -1,0 +1,195 @@
+//! Adding tensors to a file: its old bytes are copied as they are.
+
+use crate::atomic::AtomicFile;
+use crate::error::{Error, Result};
+use crate::file::{STEP_BYTES, TensorFile};
+use crate::options::{OpenOptions, Progress};
+use crate::threads::run;
+use crate::writer::TensorWriter;
+use deathtensors_core::{FrameTable, Limits, TensorSpec, WriteOptions, WritePlan};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::Path;
+use zstd::zstd_safe::find_frame_compressed_size;
+
+/// How [`TensorWriter::append`] writes. Compression and footer are the file's.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct AppendOptions {
+    /// Level for new frames, 1 to 22; none for 3.
+    pub compress_level: Option<i32>,
+    /// Whether the file carries digests afterwards; none keeps what it has.
+    pub digests: Option<bool>,
+    /// Alignment of new tensors, as in [`WriteOptions`]; none for no more than
+    /// their dtypes need.
+    pub alignment: Option<u64>,
+}
+
+const DEFAULT_LEVEL: i32 = 3;
+
+impl TensorWriter {
+    /// Starts a new version of the file at `path` that also holds `specs`, whose
+    /// bytes are pushed as for a new file. The old version stays whole until
+    /// [`TensorWriter::finish`]. Old data is neither loaded nor compressed again.
+    /// Keys of `extra_metadata` that the file has already are ignored.
+    ///
+    /// # Errors
+    /// Those of [`TensorFile::open`] and [`TensorWriter::create`];
+    /// `usage.duplicate_name` when a name exists already.
+    pub fn append(
+        path: impl AsRef<Path>,
+        specs: &[TensorSpec],
+        extra_metadata: &BTreeMap<String, String>,
+        options: &AppendOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<Self> {
+        let path = path.as_ref();
+        let old = TensorFile::open_with(path, &OpenOptions::default())?;
+        let flags = old.catalogue().flags();
+        let mut write = WriteOptions::default();
+        write.checksum = flags.checksum;
+        write.compress = flags
+            .compressed
+            .then_some(options.compress_level.unwrap_or(DEFAULT_LEVEL));
+        write.digests = options
+            .digests
+            .unwrap_or_else(|| old.header().has_digests());
+        write.alignment = options.alignment.unwrap_or(1);
+        let plan = WritePlan::extend(
+            old.header(),
+            specs,
+            extra_metadata,
+            &write,
+            &Limits::DEFAULT,
+        )
+        .map_err(|e| Error::from(e).at(path))?;
+        let kept = if flags.compressed {
+            reusable(&old)?
+        } else {
+            None
+        };
+        // Data whose frames cannot be kept is compressed anew, from its start.
+        let anew = flags.compressed && kept.is_none();
+        let frames_from = if anew { 0 } else { plan.old_bytes() };
+        let file = AtomicFile::create(path)?;
+        progress.start(plan.data_bytes());
+        let mut writer = Self::start(file, plan, specs, frames_from)?;
+        if anew {
+            old.visit(0..old.catalogue().data_bytes(), &mut (), &mut |bytes| {
+                writer.push_old(bytes, progress)
+            })?;
+        } else {
+            let stored = match &kept {
+                Some(table) => table.totals().0,
+                None => old.catalogue().data_bytes(),
+            };
+            let start = old.catalogue().blob().start;
+            copy_old(&old, start..start + stored, &mut writer, progress)?;
+            writer.copied(kept);
+        }
+        if write.digests {
+            let bare: Vec<usize> = old
+                .header()
+                .tensors()
+                .enumerate()
+                .filter(|(_, t)| t.sha256.is_none())
+                .map(|(nth, _)| nth)
+                .collect();
+            let digests: Vec<_> = run(|| bare.par_iter().map(|&nth| old.digest(nth)).collect());
+            for (nth, digest) in bare.into_iter().zip(digests) {
+                writer.set_old_digest(nth, digest?);
+            }
+        }
+        Ok(writer)
+    }
+}
+
+/// The table of a compressed blob's frames, if they can be kept as they are. A
+/// blob without a seek table qualifies when it is one frame that a table can
+/// describe, which is what 0.3.0 wrote.
+fn reusable(old: &TensorFile) -> Result<Option<FrameTable>> {
+    if let Some(table) = old.frames()? {
+        return Ok(Some(table));
+    }
+    let data = old.catalogue().data_bytes();
+    if data == 0 {
+        return Ok(Some(FrameTable::default()));
+    }
+    let blob = old.catalogue().blob();
+    let stored = old.source.read(&blob)?;
+    if find_frame_compressed_size(&stored).ok() != Some(stored.len()) {
+        return Ok(None);
+    }
+    let mut table = FrameTable::default();
+    Ok(table.push(stored.len() as u64, data).ok().map(|()| table))
+}
+
+/// Copies a range of the old file to the end of the new one, by the kernel where
+/// it can, while another thread hashes it for the footer.
+fn copy_old(
+    old: &TensorFile,
+    range: Range<u64>,
+    writer: &mut TensorWriter,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    let mut hasher = writer.footer().map(std::mem::take);
+    let written = std::thread::scope(|scope| {
+        let hashing = hasher.as_mut().map(|hasher| {
+            let mut range = range.clone();
+            scope.spawn(move || -> Result<()> {
+                while range.start < range.end {
+                    let next = range.end.min(range.start + STEP_BYTES);
+                    hasher.update(&old.source.read(&(range.start..next))?);
+                    range.start = next;
+                }
+                Ok(())
+            })
+        });
+        let copied = copy_range(old, range.clone(), writer.out(), progress);
+        let hashed = hashing.map_or(Ok(()), |thread| {
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(Error::new(deathtensors_core::Code::Io, "a thread failed")))
+        });
+        copied.and(hashed)
+    });
+    if let (Some(place), Some(hasher)) = (writer.footer(), hasher) {
+        *place = hasher;
+    }
+    written
+}
+
+/// Appends a range of an open file to another by the kernel where it can.
+pub(crate) fn copy_range(
+    from: &TensorFile,
+    range: Range<u64>,
+    to: &AtomicFile,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    copy_file_range(&from.source.file, from.path(), range, to, progress)
+}
+
+pub(crate) fn copy_file_range(
+    mut from: &std::fs::File,
+    path: &Path,
+    range: Range<u64>,
+    to: &AtomicFile,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    const STEP: u64 = 64 << 20;
+    from.seek(SeekFrom::Start(range.start))
+        .map_err(|e| Error::io("read", path, e))?;
+    let mut left = range.end - range.start;
+    while left > 0 {
+        let step = left.min(STEP);
+        let copied = io::copy(&mut from.take(step), &mut &to.file).map_err(|e| to.failed(e))?;
+        if copied < step {
+            return Err(Error::io("read", path, io::ErrorKind::UnexpectedEof.into()));
+        }
+        progress.advance(copied)?;
+        left -= copied;
+    }
+    Ok(())
+}

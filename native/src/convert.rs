@@ -1,0 +1,109 @@
+//! From and to safetensors, and the manifest sidecar.
+
+use crate::append::{copy_file_range, copy_range};
+use crate::atomic::AtomicFile;
+use crate::error::{Error, Result};
+use crate::file::TensorFile;
+use crate::options::{Backend, Progress};
+use crate::source::Source;
+use crate::writer::TensorWriter;
+use deathtensors_core::safetensors::{self, Safetensors};
+use deathtensors_core::{Limits, WriteOptions, manifest};
+use std::io::Write;
+use std::path::Path;
+
+/// Converts a safetensors file. Tensors keep their order; `__metadata__` becomes
+/// the file's metadata.
+///
+/// # Errors
+/// `safetensors.invalid` and what [`TensorWriter`] refuses.
+pub fn from_safetensors(
+    src: impl AsRef<Path>,
+    dst: impl AsRef<Path>,
+    options: &WriteOptions,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    let (src, dst) = (src.as_ref(), dst.as_ref());
+    let refuse = |e: deathtensors_core::Error| Error::from(e).at(src);
+    let source = Source::open(src, Backend::Mmap)?;
+    let parsed = parse(&source).map_err(|e| e.at(src))?;
+    let (specs, metadata) = parsed.specs().map_err(refuse)?;
+    let mut writer = TensorWriter::create(dst, &specs, &metadata, options)?;
+    progress.start(writer.data_bytes());
+    let ranges: Vec<_> = parsed
+        .tensors
+        .iter()
+        .map(|t| parsed.data_start + t.data.start..parsed.data_start + t.data.end)
+        .collect();
+    // One run of bytes, in the same order and without gaps, and nothing to be
+    // computed from it: the kernel can move it alone.
+    let plain = options.compress.is_none() && !options.checksum && !options.digests;
+    let joined = ranges
+        .windows(2)
+        .all(|pair| matches!(pair, [a, b] if a.end == b.start));
+    let whole = ranges.first().map_or(0, |r| r.start)..ranges.last().map_or(0, |r| r.end);
+    if plain && joined && whole.end - whole.start == writer.data_bytes() {
+        copy_file_range(&source.file, src, whole, writer.out(), progress)?;
+        writer.copied_all();
+        return writer.finish();
+    }
+    let mut slices = Vec::with_capacity(ranges.len());
+    for range in &ranges {
+        slices.push(source.borrow(range).unwrap_or_default());
+    }
+    writer.push_all(&slices, progress)?;
+    writer.finish()
+}
+
+fn parse(source: &Source) -> Result<Safetensors> {
+    let limits = Limits::DEFAULT;
+    let first = source.read(&(0..source.len.min(512)))?;
+    let length = safetensors::header_bytes(&first, source.len, &limits)?;
+    let json = source.read(&(8..8 + length))?;
+    Ok(safetensors::parse(&json, source.len, &limits)?)
+}
+
+/// Converts to safetensors. Tied tensors are stored once for each name, which is
+/// all that safetensors can say.
+///
+/// # Errors
+/// `safetensors.dtype` for a tensor that safetensors has no type for, the
+/// `frames.*` codes, `io.failed`.
+pub fn to_safetensors(
+    src: impl AsRef<Path>,
+    dst: impl AsRef<Path>,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    let src = src.as_ref();
+    let file = TensorFile::open(src)?;
+    let (head, spans) = safetensors::emit(file.header()).map_err(|e| Error::from(e).at(src))?;
+    let mut out = AtomicFile::create(dst.as_ref())?;
+    progress.start(spans.iter().map(|s| s.end - s.start).sum());
+    (&out.file).write_all(&head).map_err(|e| out.failed(e))?;
+    let mut spans = spans.into_iter().filter(|s| s.start < s.end).peekable();
+    while let Some(mut span) = spans.next() {
+        while let Some(next) = spans.next_if(|next| next.start == span.end) {
+            span.end = next.end;
+        }
+        match file.catalogue().locate(span.clone()) {
+            Some(range) => copy_range(&file, range, &out, progress)?,
+            None => file.visit(span, progress, &mut |bytes| {
+                (&out.file).write_all(bytes).map_err(|e| out.failed(e))
+            })?,
+        }
+    }
+    out.commit()
+}
+
+/// Writes the manifest sidecar of an open file to `path`.
+///
+/// # Errors
+/// `io.failed`.
+pub fn write_manifest(file: &TensorFile, path: impl AsRef<Path>, written_at: &str) -> Result<()> {
+    let text = manifest::emit(file.header(), env!("CARGO_PKG_VERSION"), written_at);
+    let mut out = AtomicFile::create(path.as_ref())?;
+    (&out.file)
+        .write_all(text.as_bytes())
+        .map_err(|e| out.failed(e))?;
+    out.commit()
+}

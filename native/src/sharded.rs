@@ -1,0 +1,322 @@
+//! Models in several files: an index, and shards beside it (spec, "Shards").
+
+use crate::error::{Error, Result};
+use crate::file::TensorFile;
+use crate::options::OpenOptions;
+use crate::writer::{Sealed, TensorWriter};
+use deathtensors_core::digest::Digest;
+use deathtensors_core::shards::{self, Shard, ShardIndex};
+use deathtensors_core::{CANONICAL_EXTENSION, Code, LEGACY_EXTENSION, TensorSpec, WriteOptions};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// A shard index and its shards, each opened when it is first needed.
+#[derive(Debug)]
+pub struct ShardedFile {
+    path: PathBuf,
+    index: ShardIndex,
+    metadata: Vec<(String, String)>,
+    root: Option<Digest>,
+    options: OpenOptions,
+    verify: bool,
+    shards: Vec<OnceLock<Arc<TensorFile>>>,
+    opening: Mutex<()>,
+}
+
+impl ShardedFile {
+    /// Opens an index. With `verify`, each shard's footer is checked when the
+    /// shard is opened. With a root in the options, the index must have it, and
+    /// pins every shard.
+    ///
+    /// # Errors
+    /// Those of [`TensorFile::open_with`], and the `shards.*` codes.
+    pub fn open(path: impl AsRef<Path>, options: &OpenOptions, verify: bool) -> Result<Self> {
+        let path = path.as_ref();
+        let file = TensorFile::open_with(path, options)?;
+        if verify {
+            file.verify_footer(&mut ())?;
+        }
+        let index = ShardIndex::parse(file.header(), &options.limits)
+            .map_err(|e| Error::from(e).at(path))?;
+        let metadata = ShardIndex::user_metadata(file.header());
+        let metadata = metadata
+            .into_iter()
+            .map(|(k, v)| (k.into(), v.into()))
+            .collect();
+        Ok(Self {
+            path: path.into(),
+            metadata,
+            root: file.header().root().copied(),
+            options: options.clone(),
+            verify,
+            shards: (0..index.shards.len()).map(|_| OnceLock::new()).collect(),
+            index,
+            opening: Mutex::new(()),
+        })
+    }
+
+    /// The index's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the index says.
+    pub fn index(&self) -> &ShardIndex {
+        &self.index
+    }
+
+    /// The model's metadata, without the index's own keys.
+    pub fn metadata(&self) -> &[(String, String)] {
+        &self.metadata
+    }
+
+    /// The root digest that the index carries.
+    pub fn root(&self) -> Option<&Digest> {
+        self.root.as_ref()
+    }
+
+    /// The shards' paths.
+    pub fn shard_paths(&self) -> Vec<PathBuf> {
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        self.index
+            .shards
+            .iter()
+            .map(|shard| folder.join(&shard.path))
+            .collect()
+    }
+
+    /// The place of the shard that holds a tensor.
+    ///
+    /// # Errors
+    /// `not_found.tensor`.
+    pub fn which(&self, name: &str) -> Result<usize> {
+        self.index.find(name).ok_or_else(|| {
+            let error =
+                deathtensors_core::Error::new(Code::TensorNotFound, "no such tensor in any shard")
+                    .tensor(name);
+            Error::from(error).at(&self.path)
+        })
+    }
+
+    /// The nth shard, opened if it was not yet.
+    ///
+    /// # Errors
+    /// Those of [`TensorFile::open_with`], `shards.mismatch`, `integrity.footer`.
+    pub fn shard(&self, nth: usize) -> Result<Arc<TensorFile>> {
+        let none = || Error::new(Code::UsageRange, format!("no shard {nth}")).at(&self.path);
+        let slot = self.shards.get(nth).ok_or_else(none)?;
+        if let Some(file) = slot.get() {
+            return Ok(file.clone());
+        }
+        let _one_at_a_time = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = slot.get() {
+            return Ok(file.clone());
+        }
+        let path = self.shard_paths().into_iter().nth(nth).ok_or_else(none)?;
+        let shard = self.index.shards.get(nth).ok_or_else(none)?;
+        let mut options = self.options.clone();
+        options.root = match (self.options.root, shard.root) {
+            (Some(_), None) => {
+                return Err(Error::new(
+                    Code::UsageUnavailable,
+                    "the index carries no root for this shard",
+                )
+                .at(&path));
+            }
+            (Some(_), root) => root,
+            (None, _) => None,
+        };
+        let file = TensorFile::open_with(&path, &options)?;
+        self.index
+            .check_shard(nth, file.header())
+            .map_err(|e| Error::from(e).at(&path))?;
+        if self.verify {
+            if let Some(wanted) = &shard.root {
+                let bytes = file.source.read(&file.catalogue().header_range())?;
+                file.catalogue()
+                    .check_root(&bytes, Some(wanted))
+                    .map_err(|e| Error::from(e).at(&path))?;
+            }
+            file.verify_footer(&mut ())?;
+        }
+        Ok(slot.get_or_init(|| Arc::new(file)).clone())
+    }
+
+    /// The open shard that holds a tensor.
+    ///
+    /// # Errors
+    /// Those of [`ShardedFile::which`] and [`ShardedFile::shard`].
+    pub fn file(&self, name: &str) -> Result<Arc<TensorFile>> {
+        self.shard(self.which(name)?)
+    }
+}
+
+/// Writes a model into shards and an index. Nothing appears at any of the paths
+/// before [`ShardedWriter::finish`], which puts the index in place last.
+#[derive(Debug)]
+pub struct ShardedWriter {
+    path: PathBuf,
+    specs: Vec<TensorSpec>,
+    metadata: BTreeMap<String, String>,
+    options: WriteOptions,
+    ranges: Vec<Range<usize>>,
+    sealed: Vec<Sealed>,
+}
+
+impl ShardedWriter {
+    /// Plans the shards: tensors stay in order, and a shard ends when the next
+    /// tensor would take it beyond `max_shard_bytes`.
+    ///
+    /// # Errors
+    /// `usage.option` for a limit of 0, `usage.duplicate_name`, and what
+    /// [`deathtensors_core::Dtype::nbytes`] refuses.
+    pub fn create(
+        path: impl AsRef<Path>,
+        specs: Vec<TensorSpec>,
+        metadata: BTreeMap<String, String>,
+        max_shard_bytes: u64,
+        options: WriteOptions,
+    ) -> Result<Self> {
+        let path = path.as_ref();
+        if max_shard_bytes == 0 {
+            return Err(Error::new(
+                Code::UsageOption,
+                "max_shard_bytes must be positive",
+            ));
+        }
+        if let Some(key) = metadata.keys().find(|key| shards::is_reserved_key(key)) {
+            return Err(Error::new(
+                Code::UsageValue,
+                format!("the metadata key '{key}' is reserved for shards"),
+            ));
+        }
+        // Planned as one file first, so that whatever is wrong is found before
+        // anything is written.
+        deathtensors_core::WritePlan::new(&specs, &metadata, &options, &Default::default())
+            .map_err(|e| Error::from(e).at(path))?;
+        let mut sizes = Vec::with_capacity(specs.len());
+        for spec in &specs {
+            sizes.push(
+                spec.dtype
+                    .nbytes(&spec.shape)
+                    .map_err(|e| e.tensor(&spec.name))?,
+            );
+        }
+        let ranges = shards::assign(&sizes, max_shard_bytes);
+        Ok(Self {
+            path: path.into(),
+            specs,
+            metadata,
+            options,
+            ranges,
+            sealed: Vec::new(),
+        })
+    }
+
+    /// Which tensors go into which shard.
+    pub fn ranges(&self) -> Vec<Range<usize>> {
+        self.ranges.clone()
+    }
+
+    /// Length of all data in bytes, tied tensors counted each time.
+    pub fn data_bytes(&self) -> u64 {
+        self.specs
+            .iter()
+            .filter_map(|s| s.dtype.nbytes(&s.shape).ok())
+            .sum()
+    }
+
+    /// Starts the next shard. It wants the bytes of its tensors, the first of
+    /// which has place 0; tensors tied across shards are stored in each.
+    ///
+    /// # Errors
+    /// Those of [`TensorWriter::create`].
+    pub fn start(&self) -> Result<TensorWriter> {
+        let nth = self.sealed.len();
+        let range = self
+            .ranges
+            .get(nth)
+            .cloned()
+            .ok_or_else(|| Error::new(Code::UsageRange, "no shard is left"))?;
+        let specs: Vec<_> = self
+            .specs
+            .get(range.clone())
+            .unwrap_or_default()
+            .iter()
+            .map(|spec| TensorSpec {
+                alias_of: spec.alias_of.and_then(|of| of.checked_sub(range.start)),
+                ..spec.clone()
+            })
+            .collect();
+        let metadata = shards::shard_metadata(nth, self.ranges.len(), &self.metadata);
+        TensorWriter::create(self.shard_path(nth), &specs, &metadata, &self.options)
+    }
+
+    /// Takes a shard that is complete.
+    pub fn add(&mut self, shard: Sealed) {
+        self.sealed.push(shard);
+    }
+
+    /// Puts all shards in place, then the index. Returns the shards' paths.
+    ///
+    /// # Errors
+    /// `io.failed`; `usage.data_size` when a shard is missing.
+    pub fn finish(self) -> Result<Vec<PathBuf>> {
+        if self.sealed.len() != self.ranges.len() {
+            return Err(Error::new(
+                Code::UsageDataSize,
+                "not every shard was written",
+            ));
+        }
+        let paths: Vec<_> = (0..self.ranges.len())
+            .map(|nth| self.shard_path(nth))
+            .collect();
+        let mut list = Vec::with_capacity(paths.len());
+        for ((range, path), sealed) in self.ranges.iter().zip(&paths).zip(&self.sealed) {
+            let specs = self.specs.get(range.clone()).unwrap_or_default();
+            list.push(Shard {
+                path: path
+                    .file_name()
+                    .map(|n| n.to_string_lossy().into_owned())
+                    .unwrap_or_default(),
+                tensors: specs.iter().map(|s| s.name.clone()).collect(),
+                bytes: specs
+                    .iter()
+                    .filter_map(|s| s.dtype.nbytes(&s.shape).ok())
+                    .sum(),
+                root: sealed.root().copied(),
+            });
+        }
+        let index = ShardIndex::new(list).map_err(|e| Error::from(e).at(&self.path))?;
+        let mut options = self.options;
+        options.compress = None;
+        let metadata = index.metadata(&self.metadata);
+        let index = TensorWriter::create(&self.path, &[], &metadata, &options)?.seal()?;
+        for sealed in self.sealed {
+            sealed.commit()?;
+        }
+        index.commit()?;
+        Ok(paths)
+    }
+
+    fn shard_path(&self, nth: usize) -> PathBuf {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let known = [CANONICAL_EXTENSION, LEGACY_EXTENSION];
+        let at = name.len().saturating_sub(
+            known
+                .iter()
+                .find(|e| name.to_ascii_lowercase().ends_with(**e))
+                .map_or(0, |e| e.len()),
+        );
+        let (stem, extension) = name.split_at_checked(at).unwrap_or((&name, ""));
+        let extension = if extension.is_empty() {
+            CANONICAL_EXTENSION
+        } else {
+            extension
+        };
+        self.path
+            .with_file_name(shards::shard_name(stem, nth, self.ranges.len(), extension))
+    }
+}

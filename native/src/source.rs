@@ -1,0 +1,129 @@
+//! Where a file's bytes come from: a map, or positioned reads.
+
+use crate::error::{Error, Result};
+use crate::map::{Mapping, Memory};
+use crate::options::Backend;
+use deathtensors_core::Code;
+use std::fs::File;
+use std::ops::{Deref, Range};
+use std::path::{Path, PathBuf};
+
+/// An open file's bytes. Offsets are file offsets; ends are exclusive.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub path: PathBuf,
+    pub file: File,
+    pub len: u64,
+    map: Option<Mapping>,
+}
+
+/// Bytes of a file: borrowed from its map where that is possible, else owned.
+#[derive(Debug)]
+pub enum Data<'a> {
+    /// A view of the map.
+    Borrowed(&'a [u8]),
+    /// A copy, or what was decompressed.
+    Owned(Memory),
+}
+
+impl Deref for Data<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Owned(memory) => memory,
+        }
+    }
+}
+
+impl Source {
+    pub fn open(path: &Path, backend: Backend) -> Result<Self> {
+        let doing = |e| Error::io("open", path, e);
+        let file = File::open(path).map_err(doing)?;
+        let facts = file.metadata().map_err(doing)?;
+        if !facts.is_file() {
+            let what = if facts.is_dir() {
+                "it is a folder"
+            } else {
+                "it is not a regular file"
+            };
+            return Err(Error::new(
+                Code::Io,
+                format!("cannot open '{}': {what}", path.display()),
+            )
+            .at(path));
+        }
+        let len = facts.len();
+        let map = match backend {
+            Backend::Auto | Backend::Mmap if len > 0 => {
+                Some(Mapping::new(&file).map_err(|e| Error::io("map", path, e))?)
+            }
+            _ => None,
+        };
+        Ok(Self {
+            path: path.into(),
+            file,
+            len,
+            map,
+        })
+    }
+
+    /// The bytes without a copy, where there is a map.
+    pub fn borrow(&self, range: &Range<u64>) -> Option<&[u8]> {
+        let start = usize::try_from(range.start).ok()?;
+        let end = usize::try_from(range.end).ok()?;
+        self.map.as_deref()?.get(start..end)
+    }
+
+    /// The bytes, borrowed if that is possible.
+    pub fn read(&self, range: &Range<u64>) -> Result<Data<'_>> {
+        if let Some(bytes) = self.borrow(range) {
+            return Ok(Data::Borrowed(bytes));
+        }
+        let mut out = memory(range.end.saturating_sub(range.start))?;
+        self.read_into(range.start, &mut out)?;
+        Ok(Data::Owned(out))
+    }
+
+    /// Fills `out` from that offset on.
+    pub fn read_into(&self, offset: u64, out: &mut [u8]) -> Result<()> {
+        if let Some(bytes) = self.borrow(&(offset..offset.saturating_add(out.len() as u64))) {
+            out.copy_from_slice(bytes);
+            return Ok(());
+        }
+        read_exact_at(&self.file, out, offset).map_err(|e| Error::io("read", &self.path, e))
+    }
+}
+
+/// Memory for that many bytes, or an error instead of an abort.
+pub(crate) fn memory(len: u64) -> Result<Memory> {
+    let fail = |why: String| {
+        Error::new(
+            Code::Io,
+            format!("not enough memory for {len} bytes: {why}"),
+        )
+    };
+    let len = usize::try_from(len).map_err(|e| fail(e.to_string()))?;
+    Memory::zeroed(len).map_err(|e| fail(e.to_string()))
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, out: &mut [u8], offset: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, out, offset)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut out: &mut [u8], mut offset: u64) -> std::io::Result<()> {
+    use std::os::windows::fs::FileExt;
+    while !out.is_empty() {
+        match file.seek_read(out, offset)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            n => {
+                out = &mut out[n..];
+                offset += n as u64;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,216 @@
+"""One open file."""
+
+from __future__ import annotations
+
+import os
+
+from . import _deathtensors
+from ._paths import expand_path
+from ._reader import Reader
+from ._text import human_bytes, human_count, plural
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    from ._deathtensors import File, Progress
+    from ._paths import StrPath
+
+#: How many rows a notebook shows of a file.
+_NOTEBOOK_ROWS = 50
+
+
+class DtFile(Reader):
+    """An open ``.deathtensors`` file: named tensors, read when asked for.
+
+    Opening reads the header only, compressed or not, and never runs code from the
+    file. A DtFile is a context manager, iterates over names, may be used from
+    several threads, and pickles by path (for data-loader workers).
+
+    Args:
+        path: the file; ``~`` and ``$VARIABLES`` are expanded.
+        verify: check everything that the file carries (footer, digests) first.
+        root: the root digest that the file must have, 64 hexadecimal digits; each
+            tensor is then checked when it is first read.
+        backend: how bytes are read: "mmap" maps the file; "pread" reads what is
+            asked for and holds no mapping, for network file systems; "auto" chooses.
+        limits: other limits than the usual, by name, such as
+            ``{"header_bytes": 1_000_000}``.
+
+    Raises:
+        MissingFileError: no file has that path.
+        FormatError, UnsupportedError, LimitError: the file is refused.
+        IntegrityError: ``verify`` or ``root`` found a difference.
+
+    >>> import numpy, deathtensors as dt
+    >>> dt.save("example.deathtensors", {"w": numpy.ones((2, 3), "float32")})
+    >>> with dt.DtFile("example.deathtensors") as f:
+    ...     print(f.keys(), f.get_tensor("w", "numpy").sum())
+    ['w'] 6.0
+    """
+
+    _raw: File
+
+    def __init__(
+        self,
+        path: StrPath,
+        verify: bool = False,
+        *,
+        root: str | None = None,
+        backend: str = "auto",
+        limits: Mapping[str, int] | None = None,
+    ) -> None:
+        verify = bool(verify)
+        limits = None if limits is None else dict(limits)
+        self._options = (verify, root, backend, limits)
+        self._raw = _deathtensors.File(
+            expand_path(path), verify=verify, root=root, backend=backend, limits=limits
+        )
+
+    def _file(self, name: str) -> File:
+        return self._raw
+
+    def _files(self) -> Iterator[File]:
+        yield self._raw
+
+    def infos(self) -> list[dict[str, Any]]:
+        """``info()`` of every tensor, in order; cheaper than one by one."""
+        return self._raw.infos()
+
+    # --- the file as a whole
+
+    @property
+    def path(self) -> str:
+        """The path that was opened, expanded."""
+        return self._raw.path
+
+    @property
+    def root(self) -> str | None:
+        """The root digest, 64 hexadecimal digits; None in a file without digests.
+
+        It commits to all names, shapes, metadata and bytes: pass it to
+        ``open(path, root=…)`` to accept exactly this content. It shows corruption;
+        who wrote the file it shows only if you got the digest from them.
+        """
+        return self._raw.root
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close()`` was called."""
+        return self._raw.closed
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Sizes and counts of the file.
+
+        created_by; file_bytes, header_bytes, data_start (offset of the data in the
+        file), stored_bytes (the data as on disk), data_bytes (the same uncompressed),
+        tensor_bytes (tied tensors once), all in bytes; frames (None when not
+        compressed); parameters (elements, tied tensors once).
+        """
+        return self._raw.facts
+
+    def is_compressed(self) -> bool:
+        """Whether the data is compressed with zstd."""
+        return self._raw.is_compressed()
+
+    def has_checksum(self) -> bool:
+        """Whether the file ends in a SHA-256 footer."""
+        return self._raw.has_checksum()
+
+    def has_digests(self) -> bool:
+        """Whether tensors carry digests of their own."""
+        return self._raw.has_digests()
+
+    def get_all_bytes(self) -> dict[str, bytes]:
+        """A copy of every tensor's bytes, by name."""
+        return {name: self._raw.get_bytes(name) for name in self}
+
+    def all_stats(self, *, progress: Progress | None = None) -> dict[str, dict[str, Any]]:
+        """``stats()`` of every tensor, by name, on all cores."""
+        return self._raw.all_stats(progress=progress)
+
+    def verify_report(self, *, progress: Progress | None = None) -> dict[str, Any]:
+        """Check like ``verify()``, but tell rather than raise.
+
+        Returns:
+            footer, root and frames: True, False, or None where the file carries
+            nothing to check by; tensors: the same by name; errors: one line each.
+        """
+        return self._raw.verify(progress=progress)
+
+    # --- how it shows and travels
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return f"<deathtensors.DtFile {self.path!r}, closed>"
+        return f"<deathtensors.DtFile {self.path!r} with {plural(len(self), 'tensor')}>"
+
+    def _repr_html_(self) -> str:
+        if self.closed:
+            from html import escape
+
+            return f"<p>{escape(repr(self))}</p>"
+        return _notebook_table(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A worker may have another current folder.
+        return _reopen, (type(self), os.path.abspath(self.path), *self._options)
+
+
+def _reopen(
+    cls: type[DtFile],
+    path: str,
+    verify: bool,
+    root: str | None,
+    backend: str,
+    limits: Mapping[str, int] | None,
+) -> DtFile:
+    return cls(path, verify, root=root, backend=backend, limits=limits)
+
+
+def _notebook_table(file: DtFile) -> str:
+    from html import escape
+
+    def cells(tag: str, texts: list[str]) -> str:
+        return "".join(f"<{tag}>{escape(text)}</{tag}>" for text in texts)
+
+    printable = _deathtensors.printable
+    facts = file.facts
+    title = (
+        f"{plural(len(file), 'tensor')}, {human_count(facts['parameters'])} parameters, "
+        f"{human_bytes(facts['file_bytes'])}"
+    )
+    rows = []
+    for info in file.infos()[:_NOTEBOOK_ROWS]:
+        shape = str(list(info["shape"]))
+        texts = [printable(info["name"]), info["dtype"], shape, human_bytes(info["nbytes"])]
+        rows.append(f"<tr>{cells('td', texts)}</tr>")
+    hidden = len(file) - len(rows)
+    if hidden > 0:
+        rows.append(f'<tr><td colspan="4">… and {hidden:,} more</td></tr>')
+    head = cells("th", ["name", "dtype", "shape", "size"])
+    return (
+        f"<table><caption>{escape(printable(file.path))}: {escape(title)}</caption>"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def open(
+    path: StrPath,
+    verify: bool = False,
+    *,
+    root: str | None = None,
+    backend: str = "auto",
+    limits: Mapping[str, int] | None = None,
+) -> DtFile:
+    """Open a ``.deathtensors`` file for reading. See ``DtFile`` for the arguments.
+
+    >>> import numpy, deathtensors as dt
+    >>> dt.save("example.deathtensors", {"w": numpy.ones((2, 3), "float32")})
+    >>> with dt.open("example.deathtensors") as f:
+    ...     print(f.info("w")["shape"], f.stats("w")["mean"])
+    [2, 3] 1.0
+    """
+    return DtFile(path, verify, root=root, backend=backend, limits=limits)

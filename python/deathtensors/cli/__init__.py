@@ -1,0 +1,162 @@
+"""The command line: ``deathtensors`` or ``python -m deathtensors``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from typing import NoReturn
+
+from .. import __version__
+from ..errors import DeathTensorsError
+
+_OK, _DIFFERENT, _MISUSE, _UNREADABLE = 0, 1, 2, 3
+_FAULT = 70
+_INTERRUPTED = 130
+_BROKEN_PIPE = 141
+
+#: command -> module with add_COMMAND_arguments and run_COMMAND; what it does
+_COMMANDS = {
+    "info": ("_inspect", "show what a file holds"),
+    "list": ("_inspect", "list the names of tensors"),
+    "stats": ("_inspect", "measure tensors: range, mean, zeros, NaN"),
+    "verify": ("_check", "check a file by its footer and digests"),
+    "root": ("_check", "print the root digest, which pins the whole content"),
+    "diff": ("_check", "compare two files"),
+    "convert": ("_convert", "convert to or from safetensors"),
+    "manifest": ("_convert", "write the catalogue as JSON beside the file"),
+    "append": ("_edit", "add the tensors of other files to a file"),
+    "shard": ("_edit", "split a file into shards and an index"),
+    "merge": ("_edit", "join the shards of an index into one file"),
+    "extract": ("_edit", "copy some tensors into a new file"),
+}
+
+_EPILOG = """\
+Wherever a file is read, the index of a sharded model stands for the whole model.
+'deathtensors COMMAND --help' says more about a command; every command takes --json.
+
+exit status:
+  0    fine
+  1    files differ, or verification failed or was not possible
+  2    misuse: wrong arguments, no such tensor
+  3    a file is missing, cannot be read or written, or is not valid
+  70   a fault in this program (DEATHTENSORS_TRACEBACK=1 shows where)
+  130  interrupted
+  141  the reader of the output went away
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Misuse is one line, like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        _complain(f"{message} (see '{self.prog} --help')")
+        raise SystemExit(_MISUSE)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the arguments after the program's name; None for the process's own.
+
+    Returns:
+        The exit status; ``--help`` lists what each means. Nothing is raised.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        status = _run(words)
+        sys.stdout.flush()
+        return status
+    except SystemExit as stop:  # argparse, after --help, --version or misuse
+        return stop.code if isinstance(stop.code, int) else _OK
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        _silence_stdout()
+        return _BROKEN_PIPE
+    except DeathTensorsError as error:
+        _complain(_line(error, words))
+        return _status(error)
+    except OSError as error:
+        _complain(str(error))
+        return _UNREADABLE
+    except Exception as error:
+        if os.environ.get("DEATHTENSORS_TRACEBACK"):
+            raise
+        _complain(f"internal fault: {type(error).__name__}: {error}")
+        return _FAULT
+
+
+def _run(words: list[str]) -> int:
+    parser, commands = _parser()
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    if chosen in _COMMANDS:
+        # Only the module that is needed is loaded.
+        module = import_module(f".{_COMMANDS[chosen][0]}", __name__)
+        getattr(module, f"add_{chosen}_arguments")(commands[chosen])
+        commands[chosen].set_defaults(run=getattr(module, f"run_{chosen}"))
+    args = parser.parse_args(words)
+    if args.command is None:
+        parser.error("a command is needed")
+    status: int = args.run(args)
+    return status
+
+
+def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
+    parser = _Parser(
+        prog="deathtensors",
+        description="Look into, check, convert and rearrange .deathtensors files.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"deathtensors {__version__}")
+    sub = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    commands: dict[str, argparse.ArgumentParser] = {}
+    for name, (_, text) in _COMMANDS.items():
+        command = sub.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
+        )
+        command.add_argument("--json", action="store_true", help="print one JSON value instead")
+        commands[name] = command
+    return parser, commands
+
+
+# --- errors
+
+
+def _line(error: DeathTensorsError, words: list[str]) -> str:
+    from .._deathtensors import printable
+
+    line = str(error)
+    if error.path is not None and error.path not in line:
+        line = f"{printable(error.path)}: {line}"
+    safetensors = [word for word in words if word.endswith(".safetensors")]
+    if error.code == "prefix.magic" and safetensors:
+        line += f"; convert it first: deathtensors convert from-safetensors {safetensors[0]}"
+    return line
+
+
+def _status(error: DeathTensorsError) -> int:
+    if error.kind in ("integrity", "schema"):
+        return _DIFFERENT
+    if error.kind == "usage" or error.code == "not_found.tensor":
+        return _MISUSE
+    return _UNREADABLE
+
+
+def _complain(line: str) -> None:
+    from ._output import encodable
+
+    one_line = " ".join(line.split())
+    print(encodable(f"deathtensors: error: {one_line}", sys.stderr), file=sys.stderr)
+
+
+def _silence_stdout() -> None:
+    # The interpreter flushes stdout once more when it ends.
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

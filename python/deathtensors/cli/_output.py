@@ -1,0 +1,214 @@
+"""What commands print: lines, tables that fit, JSON, and progress."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any
+
+from .._deathtensors import printable
+from .._text import human_bytes, human_count, plural
+
+if TYPE_CHECKING:
+    from .._deathtensors import Progress
+
+_GAP = "  "
+_LEAST_WIDTH = 12
+
+
+def say(text: str = "") -> None:
+    """Print a line, whatever the terminal's encoding."""
+    print(encodable(text, sys.stdout))
+
+
+def warn(text: str) -> None:
+    """Print a line for people, beside the output proper."""
+    print(encodable(text, sys.stderr), file=sys.stderr)
+
+
+def encodable(text: str, stream: IO[str]) -> str:
+    """The text with what the stream cannot encode escaped."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def say_json(value: object) -> None:
+    """Print one JSON value, ASCII only; a number that is not finite becomes null."""
+    print(json.dumps(_finite(value), indent=2, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def exact_bytes(count: int) -> str:
+    """``86.7 MiB (90,868,376 bytes)``."""
+    return human_bytes(count) if count < 1024 else f"{human_bytes(count)} ({count:,} bytes)"
+
+
+def summary(tensors: int, parameters: int, nbytes: int) -> str:
+    """The last line of what lists tensors."""
+    exact = f" ({parameters:,})" if parameters >= 1000 else ""
+    return (
+        f"{plural(tensors, 'tensor')}, {human_count(parameters)}{exact} parameters, "
+        f"{exact_bytes(nbytes)}"
+    )
+
+
+# --- tables
+
+
+class Column:
+    """One column of a table.
+
+    Args:
+        head: what stands above it.
+        right: whether numbers end below one another.
+        shrinks: whether long texts may be cut in the middle.
+        optional: whether the column may be left out where there is no room.
+    """
+
+    def __init__(
+        self, head: str, *, right: bool = False, shrinks: bool = False, optional: bool = False
+    ) -> None:
+        self.head = head
+        self.right = right
+        self.shrinks = shrinks
+        self.optional = optional
+
+
+def say_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows below heads, within the terminal's width where there is one."""
+    room = _terminal_width()
+    kept = list(range(len(columns)))
+    while True:
+        widths = [
+            max([_width(columns[at].head), *(_width(row[at]) for row in rows)]) for at in kept
+        ]
+        excess = sum(widths) + len(_GAP) * (len(kept) - 1) - room
+        for place, at in enumerate(kept):
+            if excess > 0 and columns[at].shrinks and widths[place] > _LEAST_WIDTH:
+                cut = min(excess, widths[place] - _LEAST_WIDTH)
+                widths[place] -= cut
+                excess -= cut
+        spare = [at for at in kept if columns[at].optional]
+        if excess <= 0 or not spare:
+            break
+        kept.remove(spare[-1])
+    for row in [[column.head for column in columns], *rows]:
+        cells = [
+            _pad(shorten(row[at], width), width, columns[at].right)
+            for at, width in zip(kept, widths)
+        ]
+        say(shorten(_GAP.join(cells).rstrip(), room))
+
+
+def shorten(text: str, width: int) -> str:
+    """The text cut in the middle, so that it is no wider than ``width`` columns."""
+    if _width(text) <= width:
+        return text
+    if width < 2:
+        return "…"[:width]
+    tail = (width - 1) // 2
+    end = text
+    while _width(end) > tail:
+        end = end[-(len(end) - 1) :] if len(end) > 1 else ""
+    start = text
+    while _width(start) > width - 1 - _width(end):
+        start = start[:-1]
+    return f"{start}…{end}"
+
+
+def _pad(text: str, width: int, right: bool) -> str:
+    spaces = " " * (width - _width(text))
+    return spaces + text if right else text + spaces
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal, in which East Asian letters take two."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(
+        0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text
+    )
+
+
+def _terminal_width() -> int:
+    """Columns that there are; without a terminal, as many as are wanted."""
+    try:
+        return int(os.environ["COLUMNS"])
+    except (KeyError, ValueError):
+        pass
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, ValueError, AttributeError):
+        return sys.maxsize
+
+
+# --- what a catalogue says, as text
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """``[32000, 4096]``."""
+    return f"[{', '.join(map(str, shape))}]"
+
+
+def metadata_text(metadata: dict[str, str]) -> str:
+    """``key=value, key=value`` on one line, safe to print."""
+    return ", ".join(f"{printable(key)}={printable(value)}" for key, value in metadata.items())
+
+
+# --- progress
+
+
+class ProgressBar:
+    """A thin bar on stderr for long work, and nothing when that is no terminal.
+
+    The value of the ``with`` is a callback for the library, or None.
+    """
+
+    _PATIENCE = 0.5  # seconds before the bar appears
+    _PAUSE = 0.1  # seconds between two drawings
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._began = time.monotonic()
+        self._drawn: float | None = None
+
+    def __enter__(self) -> Progress | None:
+        return self._show if sys.stderr.isatty() else None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._drawn is not None:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+    def _show(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - (self._drawn or self._began) < (self._PAUSE if self._drawn else self._PATIENCE):
+            return
+        self._drawn = now
+        part = min(done / total, 1.0) if total else 1.0
+        speed = human_bytes(int(done / max(now - self._began, 1e-9)))
+        bar = ("━" * round(24 * part)).ljust(24, "╌")
+        line = f"{self._what} {bar} {part:4.0%} of {human_bytes(total)}, {speed}/s"
+        sys.stderr.write(f"\r{encodable(line, sys.stderr)}\x1b[K")
+        sys.stderr.flush()

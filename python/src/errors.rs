@@ -1,0 +1,31 @@
+//! From this project's errors to Python's.
+
+use deathtensors::Error;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+/// Builds the exception that `deathtensors.errors.make` chooses for the code.
+pub fn raise(py: Python<'_>, error: Error) -> PyErr {
+    static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let build = || -> PyResult<PyErr> {
+        let make = MAKE.get_or_try_init(py, || {
+            py.import(intern!(py, "deathtensors.errors"))?
+                .getattr(intern!(py, "make"))
+                .map(Bound::unbind)
+        })?;
+        let detail = error.detail();
+        let arguments = (
+            error.code().as_str(),
+            error.kind().as_str(),
+            error.to_string(),
+            error.tensor_name(),
+            detail.expected_text(),
+            detail.found_text(),
+            error.path().map(|p| p.to_string_lossy().into_owned()),
+            error.os_error().and_then(std::io::Error::raw_os_error),
+        );
+        Ok(PyErr::from_value(make.bind(py).call1(arguments)?))
+    };
+    build().unwrap_or_else(|failed| failed)
+}

@@ -1,0 +1,517 @@
+//! Open files.
+
+use crate::errors::raise;
+use crate::memory::Buffer;
+use crate::progress::run;
+use deathtensors::core::digest::{hex, parse_hex};
+use deathtensors::core::stats::{Number, Stats};
+use deathtensors::core::{Code, Error as CoreError, Limits, Metadata, TensorInfo};
+use deathtensors::{Backend, Error, OpenOptions, Result, TensorFile};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+#[pyclass(frozen, module = "deathtensors._deathtensors")]
+pub struct File {
+    path: PathBuf,
+    inner: RwLock<Option<Arc<TensorFile>>>,
+}
+
+/// The arguments that opening shares with [`crate::sharded::Sharded`].
+pub struct OpenArguments<'a, 'py> {
+    pub root: Option<&'a str>,
+    pub backend: &'a str,
+    pub limits: Option<&'a Bound<'py, PyAny>>,
+}
+
+impl OpenArguments<'_, '_> {
+    pub fn parse(&self, py: Python<'_>) -> PyResult<OpenOptions> {
+        let refuse = |name: &str, expected: &str, found: &str| {
+            let error = CoreError::new(
+                Code::UsageOption,
+                format!("option '{name}' is out of range"),
+            );
+            raise(
+                py,
+                error.expected(expected).found(format!("'{found}'")).into(),
+            )
+        };
+        let mut options = OpenOptions::default();
+        options.backend = match self.backend {
+            "auto" => Backend::Auto,
+            "mmap" => Backend::Mmap,
+            "pread" => Backend::Pread,
+            other => return Err(refuse("backend", "'auto', 'mmap' or 'pread'", other)),
+        };
+        if let Some(text) = self.root {
+            let lower = text.to_ascii_lowercase();
+            let digest =
+                parse_hex(&lower).map_err(|_| refuse("root", "64 hexadecimal digits", text))?;
+            options.root = Some(digest);
+        }
+        if let Some(mapping) = self.limits {
+            let given: HashMap<String, u64> =
+                PyDict::from_sequence(&mapping.call_method0("items")?)?.extract()?;
+            let mut fields = limit_fields(&mut options.limits);
+            for (name, value) in given {
+                match fields.iter_mut().find(|(field, _)| *field == name) {
+                    Some((_, slot)) => **slot = value,
+                    None => {
+                        return Err(refuse(
+                            "limits",
+                            "names of limits, see deathtensors.LIMITS",
+                            &name,
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Every limit by its name.
+pub fn limit_fields(limits: &mut Limits) -> [(&'static str, &mut u64); 7] {
+    [
+        ("header_bytes", &mut limits.header_bytes),
+        ("tensors", &mut limits.tensors),
+        ("name_bytes", &mut limits.name_bytes),
+        ("metadata_bytes", &mut limits.metadata_bytes),
+        ("rank", &mut limits.rank),
+        ("depth", &mut limits.depth),
+        ("inflated_bytes", &mut limits.inflated_bytes),
+    ]
+}
+
+impl File {
+    pub fn open(&self, py: Python<'_>) -> PyResult<Arc<TensorFile>> {
+        let held = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        held.clone().ok_or_else(|| {
+            raise(
+                py,
+                Error::new(Code::UsageClosed, "the file was closed").at(&self.path),
+            )
+        })
+    }
+
+    pub fn from_open(file: Arc<TensorFile>) -> Self {
+        Self {
+            path: file.path().into(),
+            inner: RwLock::new(Some(file)),
+        }
+    }
+
+    /// Reads with the interpreter released.
+    fn work<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&Arc<TensorFile>) -> Result<T> + Send,
+    ) -> PyResult<T> {
+        let open = self.open(py)?;
+        py.detach(|| work(&open)).map_err(|e| raise(py, e))
+    }
+}
+
+#[pymethods]
+impl File {
+    #[new]
+    #[pyo3(signature = (path, *, verify=false, root=None, backend="auto", limits=None, progress=None))]
+    fn new(
+        py: Python<'_>,
+        path: PathBuf,
+        verify: bool,
+        root: Option<&str>,
+        backend: &str,
+        limits: Option<&Bound<'_, PyAny>>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let options = OpenArguments {
+            root,
+            backend,
+            limits,
+        }
+        .parse(py)?;
+        let file = py
+            .detach(|| TensorFile::open_with(&path, &options))
+            .map_err(|e| raise(py, e))?;
+        if verify {
+            let found = run(py, progress, |progress| file.verify(progress))?;
+            if let Some(error) = found.errors.into_iter().next() {
+                return Err(raise(py, error));
+            }
+        }
+        Ok(Self {
+            path,
+            inner: RwLock::new(Some(Arc::new(file))),
+        })
+    }
+
+    #[getter]
+    fn path(&self) -> String {
+        self.path.to_string_lossy().into_owned()
+    }
+
+    #[getter]
+    fn root(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        Ok(self.open(py)?.header().root().map(hex))
+    }
+
+    #[getter]
+    fn closed(&self) -> bool {
+        self.inner
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_none()
+    }
+
+    #[getter]
+    fn facts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let open = self.open(py)?;
+        let (catalogue, header) = (open.catalogue(), open.header());
+        let mut spans: Vec<_> = header
+            .tensors()
+            .map(|t| (t.start, t.end, t.elements()))
+            .collect();
+        spans.sort_unstable();
+        spans.dedup_by_key(|span| (span.0, span.1));
+        let frames = open.frames().map_err(|e| raise(py, e))?;
+        let facts = PyDict::new(py);
+        facts.set_item("created_by", header.created_by())?;
+        facts.set_item("file_bytes", catalogue.file_bytes())?;
+        facts.set_item(
+            "header_bytes",
+            catalogue.header_range().end - catalogue.header_range().start,
+        )?;
+        facts.set_item("data_start", catalogue.blob().start)?;
+        facts.set_item(
+            "stored_bytes",
+            catalogue.blob().end - catalogue.blob().start,
+        )?;
+        facts.set_item("data_bytes", catalogue.data_bytes())?;
+        facts.set_item("tensor_bytes", spans.iter().map(|s| s.1 - s.0).sum::<u64>())?;
+        facts.set_item("parameters", spans.iter().map(|s| s.2).sum::<u64>())?;
+        facts.set_item("frames", frames.map(|table| table.len()))?;
+        Ok(facts)
+    }
+
+    fn keys<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        PyList::new(py, self.open(py)?.header().tensors().map(|t| t.name))
+    }
+
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.open(py)?.header().len())
+    }
+
+    fn __contains__(&self, py: Python<'_>, name: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let open = self.open(py)?;
+        let Ok(name) = name.cast::<PyString>() else {
+            return Ok(false);
+        };
+        Ok(name
+            .to_cow()
+            .is_ok_and(|name| open.header().position(&name).is_some()))
+    }
+
+    fn info<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyDict>> {
+        let open = self.open(py)?;
+        match open.header().find(name) {
+            Some(tensor) => info(py, &tensor),
+            None => Err(open.position(name).err().map_or_else(
+                || raise(py, Error::new(Code::TensorNotFound, "no such tensor")),
+                |e| raise(py, e),
+            )),
+        }
+    }
+
+    fn infos<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let list = PyList::empty(py);
+        for tensor in self.open(py)?.header().tensors() {
+            list.append(info(py, &tensor)?)?;
+        }
+        Ok(list)
+    }
+
+    fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        dict(py, &self.open(py)?.header().global_metadata())
+    }
+
+    fn is_compressed(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.open(py)?.is_compressed())
+    }
+
+    fn has_checksum(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.open(py)?.catalogue().flags().checksum)
+    }
+
+    fn has_digests(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.open(py)?.header().has_digests())
+    }
+
+    fn get_bytes<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyBytes>> {
+        let open = self.open(py)?;
+        let nth = open.position(name).map_err(|e| raise(py, e))?;
+        let length = open.tensor(nth).map_err(|e| raise(py, e))?.nbytes();
+        PyBytes::new_with(py, length as usize, |out| {
+            py.detach(|| open.read_into(name, out))
+                .map_err(|e| raise(py, e))
+        })
+    }
+
+    #[pyo3(signature = (name, start=None, count=None, *, writable=true))]
+    fn buffer(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        start: Option<u64>,
+        count: Option<u64>,
+        writable: bool,
+    ) -> PyResult<Buffer> {
+        let open = self.open(py)?;
+        let nth = open.position(name).map_err(|e| raise(py, e))?;
+        let rows = match (start, count) {
+            (None, None) => None,
+            _ => {
+                let all = open
+                    .tensor(nth)
+                    .map_err(|e| raise(py, e))?
+                    .shape
+                    .first()
+                    .copied()
+                    .unwrap_or(0);
+                let start = start.unwrap_or(0);
+                Some((start, count.unwrap_or_else(|| all.saturating_sub(start))))
+            }
+        };
+        py.detach(|| buffer(&open, nth, rows, writable))
+            .map_err(|e| raise(py, e))
+    }
+
+    #[pyo3(signature = (names, *, progress=None))]
+    fn buffers(
+        &self,
+        py: Python<'_>,
+        names: Vec<String>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Vec<Py<Buffer>>> {
+        let open = self.open(py)?;
+        let mut shared: HashMap<(u64, u64), Py<Buffer>> = HashMap::new();
+        let mut out = Vec::with_capacity(names.len());
+        for name in &names {
+            let nth = open.position(name).map_err(|e| raise(py, e))?;
+            let span = open
+                .tensor(nth)
+                .map(|t| (t.start, t.end))
+                .map_err(|e| raise(py, e))?;
+            if let Some(held) = shared.get(&span) {
+                out.push(held.clone_ref(py));
+                continue;
+            }
+            let made = if open.is_compressed() {
+                run(py, progress.as_ref().map(|p| p.clone_ref(py)), |_| {
+                    buffer(&open, nth, None, true)
+                })?
+            } else {
+                buffer(&open, nth, None, true).map_err(|e| raise(py, e))?
+            };
+            let made = Py::new(py, made)?;
+            shared.insert(span, made.clone_ref(py));
+            out.push(made);
+        }
+        Ok(out)
+    }
+
+    fn stats<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyDict>> {
+        let open = self.open(py)?;
+        let stats = self.work(py, |file| file.stats(name))?;
+        let tensor = open.header().get(name).map_err(|e| raise(py, e.into()))?;
+        stats_dict(py, &tensor, &stats)
+    }
+
+    #[pyo3(signature = (*, progress=None))]
+    fn all_stats<'py>(
+        &self,
+        py: Python<'py>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let open = self.open(py)?;
+        let all = run(py, progress, |progress| open.all_stats(progress))?;
+        let out = PyDict::new(py);
+        for (tensor, stats) in open.header().tensors().zip(&all) {
+            out.set_item(tensor.name, stats_dict(py, &tensor, stats)?)?;
+        }
+        Ok(out)
+    }
+
+    #[pyo3(signature = (*, progress=None))]
+    fn verify<'py>(
+        &self,
+        py: Python<'py>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let open = self.open(py)?;
+        let found = run(py, progress, |progress| open.verify(progress))?;
+        let tensors = PyDict::new(py);
+        for (tensor, sound) in open.header().tensors().zip(&found.tensors) {
+            tensors.set_item(tensor.name, sound)?;
+        }
+        let out = PyDict::new(py);
+        out.set_item("footer", found.footer)?;
+        out.set_item("root", found.root)?;
+        out.set_item("frames", found.frames)?;
+        out.set_item("tensors", tensors)?;
+        let errors: Vec<_> = found
+            .errors
+            .into_iter()
+            .map(|e| raise(py, e).into_value(py))
+            .collect();
+        out.set_item("errors", errors)?;
+        Ok(out)
+    }
+
+    fn verify_tensor(&self, py: Python<'_>, name: &str) -> PyResult<bool> {
+        self.work(py, |file| file.verify_tensor(name))
+    }
+
+    fn close(&self) {
+        self.inner
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+    }
+}
+
+/// The bytes of the nth tensor, or of some of its rows.
+fn buffer(
+    file: &Arc<TensorFile>,
+    nth: usize,
+    rows: Option<(u64, u64)>,
+    writable: bool,
+) -> Result<Buffer> {
+    let tensor = file.tensor(nth)?;
+    let data = match rows {
+        Some((start, count)) => file.rows(nth, start, count)?,
+        None => tensor.data(),
+    };
+    let align = tensor.dtype.alignment();
+    if writable {
+        if let Some((mapping, part)) = file.view(nth, &data, align)? {
+            if let Some(buffer) = Buffer::from_mapping(mapping, part) {
+                return Ok(buffer);
+            }
+        }
+    } else if let Some(buffer) = Buffer::from_file(file.clone(), |file| file.borrow(nth, &data)) {
+        return Ok(buffer);
+    }
+    Ok(Buffer::from_memory(file.read_owned(nth, data)?, writable))
+}
+
+fn dict<'py>(py: Python<'py>, pairs: &Metadata<'_>) -> PyResult<Bound<'py, PyDict>> {
+    let out = PyDict::new(py);
+    for (key, value) in pairs.iter() {
+        out.set_item(key, value)?;
+    }
+    Ok(out)
+}
+
+fn info<'py>(py: Python<'py>, tensor: &TensorInfo<'_>) -> PyResult<Bound<'py, PyDict>> {
+    let out = PyDict::new(py);
+    out.set_item(intern!(py, "name"), tensor.name)?;
+    out.set_item(
+        intern!(py, "dtype"),
+        PyString::intern(py, tensor.dtype.as_str()),
+    )?;
+    out.set_item(
+        intern!(py, "torch_dtype"),
+        tensor.dtype.torch_name().map(|n| PyString::intern(py, n)),
+    )?;
+    out.set_item(
+        intern!(py, "numpy_dtype"),
+        tensor.dtype.numpy_name().map(|n| PyString::intern(py, n)),
+    )?;
+    out.set_item(intern!(py, "shape"), PyList::new(py, tensor.shape)?)?;
+    out.set_item(
+        intern!(py, "data_offsets"),
+        PyTuple::new(py, [tensor.start, tensor.end])?,
+    )?;
+    out.set_item(intern!(py, "nbytes"), tensor.nbytes())?;
+    out.set_item(intern!(py, "metadata"), dict(py, &tensor.metadata)?)?;
+    if let Some(digest) = tensor.sha256 {
+        out.set_item(intern!(py, "sha256"), hex(digest))?;
+    }
+    Ok(out)
+}
+
+fn number<'py>(py: Python<'py>, value: Number) -> PyResult<Bound<'py, PyAny>> {
+    match value {
+        Number::Int(n) => n.into_pyobject(py).map(Bound::into_any).map_err(Into::into),
+        Number::Float(x) => Ok(x.into_pyobject(py)?.into_any()),
+    }
+}
+
+fn stats_dict<'py>(
+    py: Python<'py>,
+    tensor: &TensorInfo<'_>,
+    stats: &Stats,
+) -> PyResult<Bound<'py, PyDict>> {
+    let out = PyDict::new(py);
+    out.set_item(intern!(py, "dtype"), tensor.dtype.as_str())?;
+    out.set_item(intern!(py, "shape"), PyList::new(py, tensor.shape)?)?;
+    out.set_item(intern!(py, "nbytes"), tensor.nbytes())?;
+    out.set_item(intern!(py, "count"), stats.count)?;
+    out.set_item(intern!(py, "min"), number(py, stats.min)?)?;
+    out.set_item(intern!(py, "max"), number(py, stats.max)?)?;
+    out.set_item(intern!(py, "mean"), stats.mean)?;
+    out.set_item(intern!(py, "stddev"), stats.stddev)?;
+    out.set_item(intern!(py, "nnz"), stats.nnz)?;
+    out.set_item(intern!(py, "nan"), stats.nan)?;
+    out.set_item(intern!(py, "posinf"), stats.posinf)?;
+    out.set_item(intern!(py, "neginf"), stats.neginf)?;
+    out.set_item(intern!(py, "absmax"), number(py, stats.absmax)?)?;
+    out.set_item(intern!(py, "l2"), stats.l2)?;
+    Ok(out)
+}
+
+#[pyfunction]
+#[pyo3(signature = (a, b, *, compare_bytes=false, progress=None))]
+pub fn diff<'py>(
+    py: Python<'py>,
+    a: &Bound<'py, File>,
+    b: &Bound<'py, File>,
+    compare_bytes: bool,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let (a, b) = (a.get().open(py)?, b.get().open(py)?);
+    let found = run(py, progress, |progress| {
+        deathtensors::diff(&a, &b, compare_bytes, progress)
+    })?;
+    let headers = &found.headers;
+    let out = PyDict::new(py);
+    out.set_item("added", &headers.added)?;
+    out.set_item("removed", &headers.removed)?;
+    let shapes = PyDict::new(py);
+    for (name, x, y) in &headers.shape_changed {
+        shapes.set_item(name, (PyList::new(py, *x)?, PyList::new(py, *y)?))?;
+    }
+    out.set_item("shape_changed", shapes)?;
+    let dtypes = PyDict::new(py);
+    for (name, x, y) in &headers.dtype_changed {
+        dtypes.set_item(name, (x.as_str(), y.as_str()))?;
+    }
+    out.set_item("dtype_changed", dtypes)?;
+    out.set_item("value_changed", &headers.value_changed)?;
+    let metadata = PyDict::new(py);
+    for (name, x, y) in &headers.metadata_changed {
+        metadata.set_item(name, (dict(py, x)?, dict(py, y)?))?;
+    }
+    out.set_item("metadata_changed", metadata)?;
+    let global = match &headers.global_metadata_changed {
+        Some((x, y)) => Some((dict(py, x)?, dict(py, y)?)),
+        None => None,
+    };
+    out.set_item("global_metadata_changed", global)?;
+    out.set_item("equal", found.is_empty())?;
+    Ok(out)
+}

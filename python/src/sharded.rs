@@ -1,0 +1,153 @@
+//! Sharded models.
+
+use crate::errors::raise;
+use crate::file::{File, OpenArguments};
+use deathtensors::core::Code;
+use deathtensors::core::digest::hex;
+use deathtensors::{Error, ShardedFile};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+#[pyclass(frozen, module = "deathtensors._deathtensors")]
+pub struct Sharded {
+    path: PathBuf,
+    inner: RwLock<Option<Arc<ShardedFile>>>,
+}
+
+impl Sharded {
+    fn open(&self, py: Python<'_>) -> PyResult<Arc<ShardedFile>> {
+        let held = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        held.clone().ok_or_else(|| {
+            raise(
+                py,
+                Error::new(Code::UsageClosed, "the file was closed").at(&self.path),
+            )
+        })
+    }
+}
+
+#[pymethods]
+impl Sharded {
+    #[new]
+    #[pyo3(signature = (path, *, verify=false, root=None, backend="auto", limits=None))]
+    fn new(
+        py: Python<'_>,
+        path: PathBuf,
+        verify: bool,
+        root: Option<&str>,
+        backend: &str,
+        limits: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let options = OpenArguments {
+            root,
+            backend,
+            limits,
+        }
+        .parse(py)?;
+        let inner = py
+            .detach(|| ShardedFile::open(&path, &options, verify))
+            .map_err(|e| raise(py, e))?;
+        Ok(Self {
+            path,
+            inner: RwLock::new(Some(Arc::new(inner))),
+        })
+    }
+
+    #[getter]
+    fn path(&self) -> String {
+        self.path.to_string_lossy().into_owned()
+    }
+
+    #[getter]
+    fn root(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        Ok(self.open(py)?.root().map(hex))
+    }
+
+    fn keys(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        Ok(self
+            .open(py)?
+            .index()
+            .shards
+            .iter()
+            .flat_map(|s| s.tensors.iter().cloned())
+            .collect())
+    }
+
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self
+            .open(py)?
+            .index()
+            .shards
+            .iter()
+            .map(|s| s.tensors.len())
+            .sum())
+    }
+
+    fn __contains__(&self, py: Python<'_>, name: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let open = self.open(py)?;
+        Ok(name
+            .extract::<String>()
+            .is_ok_and(|name| open.index().find(&name).is_some()))
+    }
+
+    fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let out = PyDict::new(py);
+        for (key, value) in self.open(py)?.metadata() {
+            out.set_item(key, value)?;
+        }
+        Ok(out)
+    }
+
+    fn which_shard(&self, py: Python<'_>, name: &str) -> PyResult<String> {
+        let open = self.open(py)?;
+        let nth = open.which(name).map_err(|e| raise(py, e))?;
+        Ok(open
+            .index()
+            .shards
+            .get(nth)
+            .map(|s| s.path.clone())
+            .unwrap_or_default())
+    }
+
+    fn shard_names(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        Ok(self
+            .open(py)?
+            .index()
+            .shards
+            .iter()
+            .map(|s| s.path.clone())
+            .collect())
+    }
+
+    fn shard_paths(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        Ok(self
+            .open(py)?
+            .shard_paths()
+            .iter()
+            .map(|p| p.to_string_lossy().into_owned())
+            .collect())
+    }
+
+    fn file(&self, py: Python<'_>, name: &str) -> PyResult<File> {
+        let open = self.open(py)?;
+        py.detach(|| open.file(name))
+            .map(File::from_open)
+            .map_err(|e| raise(py, e))
+    }
+
+    fn shard(&self, py: Python<'_>, index: usize) -> PyResult<File> {
+        let open = self.open(py)?;
+        py.detach(|| open.shard(index))
+            .map(File::from_open)
+            .map_err(|e| raise(py, e))
+    }
+
+    fn close(&self) {
+        self.inner
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+    }
+}

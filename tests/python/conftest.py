@@ -1,0 +1,60 @@
+"""Fixtures and rules for all tests."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "vectors")]
+
+import peers  # noqa: E402
+
+# Reproducible: a failure here fails everywhere. No deadlines: machines are shared.
+settings.register_profile(
+    "tests",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("tests")
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    yield
+
+
+@pytest.fixture(scope="session")
+def v030() -> peers.Peer:
+    return peers.Peer("0.3.0")
+
+
+@pytest.fixture(scope="session")
+def v020() -> peers.Peer:
+    return peers.Peer("0.2.0")
+
+
+@pytest.fixture(scope="session")
+def v010() -> peers.Peer:
+    return peers.Peer("0.1.0")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and reporter.stats.get("skipped") and exitstatus == 0:
+        # What was not run was not shown to hold.
+        session.exitstatus = 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    passed = len(terminalreporter.stats.get("passed", []))
+    terminalreporter.write_line(f"result: {passed} tests")
+    if terminalreporter.stats.get("skipped"):
+        terminalreporter.write_line("skipped tests count as failures")

@@ -1,0 +1,122 @@
+"""Opening and reading a file runs nothing that the file could name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import deathtensors as dt
+import pytest
+from helpers import VECTORS, run_python
+
+AUDIT = """
+    import json, os, sys
+    import numpy, ml_dtypes
+    import deathtensors as dt
+
+    # What is imported when first used, is imported now.
+    for name in ("one", "zstd_table", "digests_footer", "dtype_bf16"):
+        with dt.open(f"{sys.argv[1]}/valid/{name}.deathtensors", verify=True) as f:
+            f.get_tensors(framework="numpy"); f.get_buffer(f.keys()[0]); f.all_stats(); repr(f)
+            f.verify(f.keys()[0]); f.infos(); f.facts
+    try:
+        dt.open("no such file")
+    except dt.DeathTensorsError:
+        pass
+    dt.open_sharded(f"{sys.argv[1]}/sharded/valid/one_shard/index.deathtensors").close()
+
+    seen, watching = [], False
+
+    def hook(event, arguments):
+        if watching:
+            seen.append((event, repr(arguments)[:200]))
+
+    sys.addaudithook(hook)
+    if len(sys.argv) > 2:  # show that the hook sees what it should
+        import pickle
+        watching = True
+        eval("1 + 1"); exec("x = 1"); compile("1", "", "eval"); import colorsys
+        pickle.loads(pickle.dumps(json.JSONDecoder))
+        watching = False
+        json.dump(seen, sys.stdout)
+        sys.exit()
+
+    paths = [os.path.join(folder, name) for folder, _, names in os.walk(sys.argv[1])
+             for name in names if name.endswith(".deathtensors")]
+    watching = True
+    for path in paths:
+        for open_one in (dt.open, dt.open_sharded):
+            try:
+                f = open_one(path)
+                for name in f.keys():
+                    f.info(name); f.get_bytes(name); f.stats(name)
+                    try:
+                        f.get_tensor(name, framework="numpy")
+                    except dt.UsageError:
+                        pass
+                f.metadata(); f.verify(); f.close()
+            except dt.DeathTensorsError:
+                pass
+    watching = False
+    json.dump({"seen": seen, "count": len(paths)}, sys.stdout)
+"""
+#: Events that run code, load code, leave the process, or write.
+FORBIDDEN = (
+    "exec", "compile", "import", "pickle.", "marshal.", "code.", "cpython.run", "ctypes.",
+    "os.", "subprocess.", "socket.", "shutil.", "tempfile.", "urllib.", "sqlite3.", "webbrowser.",
+    "sys.addaudithook", "sys._getframe", "function.__new__",
+)  # fmt: skip
+
+
+def test_reading_every_vector_triggers_no_code() -> None:
+    found = json.loads(run_python(AUDIT, VECTORS).stdout)
+    assert found["count"] > 300
+    bad = [event for event in found["seen"] if event[0].startswith(FORBIDDEN)]
+    assert bad == []
+    # Files may be opened, but only those asked for (and their shards).
+    opened = [event[1] for event in found["seen"] if event[0] == "open"]
+    assert all(str(VECTORS) in what for what in opened), opened
+
+
+def test_the_audit_hook_would_have_noticed() -> None:
+    events = {event for event, _ in json.loads(run_python(AUDIT, VECTORS, "control").stdout)}
+    assert {"exec", "compile", "import", "pickle.find_class"} <= events
+
+
+def test_names_in_a_file_are_only_strings(tmp_path: Path) -> None:
+    marker = tmp_path / "executed"
+    hostile = [
+        f"__import__('os').system('touch {marker}')",
+        "__class__", "__reduce__", "../../etc/passwd", "%s%n", "{0.__class__}", "$(touch x)",
+    ]  # fmt: skip
+    path = tmp_path / "x.deathtensors"
+    notes = dict.fromkeys(hostile, f"cos\nsystem\n(S'touch {marker}'\ntR.")
+    dt.save_file(path, [(n, "U8", [1], b"a", notes) for n in hostile], global_metadata=notes)
+    with dt.open(path, verify=True) as f:
+        assert f.keys() == hostile
+        assert f.metadata() == notes
+        assert list(f.get_tensors(framework="numpy")) == hostile
+        repr(f)
+        f._repr_html_()
+    assert not marker.exists()
+
+
+def test_the_notebook_table_escapes_names(tmp_path: Path) -> None:
+    path = tmp_path / "<script>alert(1)</script>.deathtensors".replace("/", "")
+    name = "<script>alert(1)</script>\x1b[31m\u202e"
+    dt.save_file(path, [(name, "U8", [1], b"a", {})])
+    with dt.open(path) as f:
+        page = f._repr_html_()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "\x1b" not in page and "\u202e" not in page
+
+
+@pytest.mark.parametrize("line", ["\x1b[2J", "\u202e", "\r", "\n", "\x07"])
+def test_error_lines_are_safe_to_print(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.deathtensors"
+    dt.save_file(path, [("w", "U8", [1], b"a", {})])
+    with dt.open(path) as f, pytest.raises(dt.TensorNotFoundError) as caught:
+        f.get_bytes(f"no{line}such")
+    assert line not in str(caught.value)
+    assert caught.value.tensor == f"no{line}such"

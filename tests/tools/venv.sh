@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# venv.sh create        the virtual environment build/venv
+# venv.sh requirements  and what the tests need in it
+# venv.sh package       and this package, built from ./python
+#
+# PYTHON names the interpreter to use; python3 if it is not set.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+venv="$root/build/venv"
+python=${PYTHON:-python3}
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+
+need() {
+  command -v "$1" >/dev/null && return
+  echo "$1 was not found. $2" >&2
+  exit 1
+}
+
+create() {
+  need "$python" "Install Python 3.9 or newer, or set PYTHON to where it is."
+  local is was=""
+  is=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable), sys.version)')
+  [[ -f $venv/.made-by ]] && was=$(cat "$venv/.made-by")
+  if [[ $is != "$was" || ! -x $venv/bin/python ]]; then
+    rm -rf "$venv"
+    mkdir -p "$root/build"
+    "$python" -m venv "$venv" || {
+      echo "Making a virtual environment failed; on Debian: apt-get install python3-venv" >&2
+      exit 1
+    }
+    "$venv/bin/python" -m pip install --quiet --upgrade 'pip>=24'
+    printf '%s\n' "$is" >"$venv/.made-by"
+  fi
+  "$venv/bin/python" --version
+}
+
+requirements() {
+  create
+  local wanted
+  wanted=$(sha256sum <"$root/tests/requirements.txt")
+  if [[ ! -f $venv/.requirements || $(cat "$venv/.requirements") != "$wanted" ]]; then
+    "$venv/bin/python" -m pip install --quiet -r "$root/tests/requirements.txt"
+    printf '%s\n' "$wanted" >"$venv/.requirements"
+  fi
+}
+
+package() {
+  create
+  need cargo "Install Rust: https://www.rust-lang.org/tools/install"
+  "$venv/bin/python" -m pip install --quiet --force-reinstall --no-deps "$root/python"
+  cd /
+  "$venv/bin/python" -c 'import deathtensors; print("result:", deathtensors.__version__)'
+}
+
+case ${1:-} in
+  create | requirements | package) "$1" ;;
+  *)
+    echo "usage: venv.sh create|requirements|package" >&2
+    exit 2
+    ;;
+esac

@@ -26,6 +26,24 @@ const LONGEST_GUESS: u64 = 4 << 20;
 const CHECKSUM_FLAG: u8 = 0x80;
 const RESERVED_BITS: u8 = 0x7c;
 
+/// Refuses lengths that no zstd stream can have, before memory is set aside for
+/// them: a block takes at least 4 bytes and holds at most 128 KiB.
+///
+/// # Errors
+/// `frames.short`.
+pub fn check_expansion(stored: u64, data: u64) -> Result<()> {
+    const MOST: u64 = (128 << 10) / 4;
+    if data <= stored.saturating_mul(MOST) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::FramesShort,
+        "the compressed data is too short for what it is said to hold",
+    )
+    .expected(format!("{data} bytes of data"))
+    .found(format!("{stored} bytes stored")))
+}
+
 /// Turns a stored frame into its data.
 pub trait Codec {
     /// Decodes one frame into `out`, which is exactly as long as its data.
@@ -301,6 +319,12 @@ impl TableOpening {
             .expected(format!("{} bytes of data", self.data_bytes))
             .found(format!("{data} bytes")));
         }
+        found.frames().try_for_each(|frame| {
+            check_expansion(
+                frame.stored.end - frame.stored.start,
+                frame.data.end - frame.data.start,
+            )
+        })?;
         Ok(found)
     }
 }

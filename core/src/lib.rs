@@ -44,7 +44,7 @@ pub mod stats;
 pub use catalogue::{Catalogue, Opening, Step};
 pub use dtype::Dtype;
 pub use error::{Code, Error, Kind, Printable, Result};
-pub use frames::{Codec, FRAME_BYTES, Frame, FrameTable, TableOpening, TableStep, plan_frames};
+pub use frames::{Codec, FRAME_BYTES, Frame, FrameTable, TableOpening, TableStep, check_expansion, plan_frames};
 pub use header::{Header, Metadata, TensorInfo};
 pub use limits::Limits;
 pub use plan::{BLOB_ALIGNMENT, TensorSpec, WriteOptions, WritePlan};

@@ -9,7 +9,7 @@ use crate::threads::{num_threads, run};
 use deathtensors_core::digest::{Digest, Sha256};
 use deathtensors_core::{
     self as core, Catalogue, Code, Codec, Frame, FrameTable, Header, Limits, Opening, Step,
-    TableOpening, TableStep, TensorInfo,
+    TableOpening, TableStep, check_expansion, TensorInfo,
 };
 use rayon::prelude::*;
 use std::io::Read;
@@ -244,12 +244,25 @@ impl TensorFile {
         self.source.borrow(&range)
     }
 
+    /// Makes sure that the nth tensor can be read, before memory is set aside for
+    /// it: that its frames can hold it, and with a pinned root, that it is sound.
+    ///
+    /// # Errors
+    /// The `frames.*` codes and `integrity.tensor`.
+    pub fn prepare(&self, nth: usize) -> Result<()> {
+        if self.is_compressed() && self.tensor(nth)?.nbytes() > 0 {
+            let name = self.tensor(nth)?.name;
+            self.blob().map_err(|e| e.tensor(name))?;
+        }
+        self.ensure_checked(nth)
+    }
+
     /// A copy of `data`, a span of the uncompressed blob within the nth tensor.
     ///
     /// # Errors
     /// Those of [`TensorFile::read`].
     pub fn read_owned(&self, nth: usize, data: Range<u64>) -> Result<Memory> {
-        self.ensure_checked(nth)?;
+        self.prepare(nth)?;
         let mut out = memory(data.end.saturating_sub(data.start))?;
         let name = self.tensor(nth)?.name;
         self.data_into(data, &mut out).map_err(|e| e.tensor(name))?;
@@ -475,6 +488,7 @@ impl TensorFile {
         let refuse = |e: core::Error| Error::from(e).at(self.path());
         let wanted = self.within_limit(self.catalogue.data_bytes())?;
         let stored = self.source.read(&self.catalogue.blob())?;
+        check_expansion(stored.len() as u64, wanted).map_err(refuse)?;
         let broken = |e: std::io::Error| {
             let reason = e.to_string();
             let checksum = reason.to_ascii_lowercase().contains("checksum");

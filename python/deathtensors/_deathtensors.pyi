@@ -185,7 +185,7 @@ class File:
         """Checks everything that the file carries: the footer, and each tensor's digest.
 
         Returns ``{"footer": True | False | None, "root": True | False | None, "frames":
-        True | False | None, "tensors": {name: True | False | None}, "errors": [error line]}``;
+        True | False | None, "tensors": {name: True | False | None}, "errors": [exception]}``;
         None means that the file carries nothing to check it by.
         """
 

@@ -302,20 +302,8 @@ def is_verified(report: dict[str, Any]) -> bool:
 
 def raise_first_failure(report: dict[str, Any]) -> None:
     """Raise for the first thing that a report found wrong, if anything."""
-    lines = report["errors"]
-    if not lines:
-        return
-    more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
-    bad = [name for name, good in report["tensors"].items() if good is False]
-    if bad:
-        code, tensor = "integrity.tensor", bad[0]
-    elif report["root"] is False:
-        code, tensor = "integrity.root", None
-    elif report["frames"] is False:
-        code, tensor = "frames.checksum", None
-    else:
-        code, tensor = "integrity.footer", None
-    raise errors.make(code, "integrity", lines[0] + more, tensor)
+    for error in report["errors"]:
+        raise error
 
 
 def _not_mapped(name: str, why: str) -> errors.DeathTensorsError:

@@ -103,11 +103,7 @@ class ShardedReader(Reader):
             **{what: _together([part[what] for part in parts]) for what in ("footer", "root")},
             "frames": _together([part["frames"] for part in parts[1:]]),
             "tensors": {name: good for part in parts for name, good in part["tensors"].items()},
-            "errors": [
-                f"{_deathtensors.printable(name)}: {line}"
-                for name, part in reports.items()
-                for line in part["errors"]
-            ],
+            "errors": [error for part in parts for error in part["errors"]],
             "files": reports,
         }
 

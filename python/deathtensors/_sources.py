@@ -213,10 +213,8 @@ def _from_object(name: str, value: Any, metadata: Mapping[str, str] | None) -> S
         return _from_protocol(name, value, metadata)
     dtype = kind if kind == "BOOL" else f"{kind}{8 * view.itemsize}"
     big = order in ">!" or (order in "=@" and BIG)
-    if big and view.itemsize > 1:
-        data = partial(_swapped_view, view, dtype)
-    else:
-        data = _contiguous(view)
+    turned = big and view.itemsize > 1
+    data = partial(_swapped_view, view, dtype) if turned else _contiguous(view)
     return name, dtype, tuple(view.shape or ()), data, metadata, _tie(view, value)
 
 

@@ -315,7 +315,9 @@ def to_safetensors(
     target = _target(source, dst, ".safetensors")
     with DtFile(source) as file:
         if file.metadata().get("deathtensors.sharded") == "true":
-            raise errors.usage("is a shard index and holds no tensors itself; merge it first")
+            raise errors.usage(
+                f"{source} is a shard index and holds no tensors itself; merge it first"
+            )
     _deathtensors.to_safetensors(source, target, progress=progress)
     return target
 

@@ -254,6 +254,7 @@ impl File {
         let open = self.open(py)?;
         let nth = open.position(name).map_err(|e| raise(py, e))?;
         let length = open.tensor(nth).map_err(|e| raise(py, e))?.nbytes();
+        py.detach(|| open.prepare(nth)).map_err(|e| raise(py, e))?;
         PyBytes::new_with(py, length as usize, |out| {
             py.detach(|| open.read_into(name, out))
                 .map_err(|e| raise(py, e))

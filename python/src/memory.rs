@@ -13,7 +13,6 @@
 //!    bytes are plain numbers, for which any value is valid.
 
 use deathtensors::{Memory, PrivateMapping, TensorFile};
-use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::ffi;
 use pyo3::intern;
@@ -141,7 +140,7 @@ pub struct Held {
 
 #[expect(dead_code, reason = "owners are held, not read")]
 enum HeldOwner {
-    Buffer(PyUntypedBuffer),
+    Buffer(View),
     Capsule(Managed),
 }
 
@@ -177,15 +176,9 @@ impl Held {
     }
 
     fn from_buffer(object: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let buffer = PyUntypedBuffer::get(object)?;
-        if !buffer.is_c_contiguous() {
-            return Err(PyBufferError::new_err("the buffer is not C-contiguous"));
-        }
-        Ok(Self {
-            address: buffer.buf_ptr().cast(),
-            length: buffer.len_bytes(),
-            _owner: HeldOwner::Buffer(buffer),
-        })
+        let view = View::take(object)?;
+        let (address, length) = (view.0.buf.cast(), usize::try_from(view.0.len).unwrap_or(0));
+        Ok(Self { address, length, _owner: HeldOwner::Buffer(view) })
     }
 
     fn from_capsule(object: &Bound<'_, PyAny>) -> PyResult<Self> {
@@ -227,6 +220,28 @@ impl Held {
             length,
             _owner: HeldOwner::Capsule(managed),
         })
+    }
+}
+
+/// A buffer that an object exports, C-contiguous. It is boxed, since exporters may
+/// point into the view itself.
+struct View(Box<ffi::Py_buffer>);
+
+impl View {
+    fn take(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let mut view = Box::new(ffi::Py_buffer::new());
+        // SAFETY: the object is alive, and fills the view or raises.
+        match unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut *view, ffi::PyBUF_SIMPLE) } {
+            0 => Ok(Self(view)),
+            _ => Err(PyErr::fetch(object.py())),
+        }
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        // SAFETY: `take` filled it, and it is released once.
+        Python::attach(|_| unsafe { ffi::PyBuffer_Release(&raw mut *self.0) });
     }
 }
 

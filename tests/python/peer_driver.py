@@ -62,6 +62,10 @@ def torch_bytes(path: str) -> dict[str, Any]:
     return found
 
 
+def write_manifest(path: str) -> str:
+    return dt.write_manifest(path)
+
+
 def save_sparse(path: str, indices: list[Any], values: list[float], shape: list[int]) -> None:
     import torch
 

@@ -73,8 +73,8 @@ def _say_report(path: str, report: dict[str, Any], good: bool) -> None:
     say(f"digests:  {digests if checked else 'none'}")
     for name in bad:
         say(f"  BAD {printable(name)}")
-    for line in report["errors"]:
-        say(f"  {printable(line)}")
+    for error in report["errors"]:
+        say(f"  {error}")
     shown = printable(path)
     if good:
         say(f"OK: {shown} verified ({plural(len(tensors), 'tensor')})")

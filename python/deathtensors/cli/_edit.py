@@ -9,6 +9,7 @@ import argparse
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -52,27 +53,19 @@ def add_append_arguments(parser: argparse.ArgumentParser) -> None:
 def run_append(args: argparse.Namespace) -> int:
     """Add the tensors of other files to a file."""
     path = expand_path(args.path)
-    with tempfile.TemporaryDirectory(prefix=".append-", dir=os.path.dirname(path) or ".") as room:
-        sources: list[Source] = []
-        readers = []
-        try:
-            for number, src in enumerate(args.src):
-                reader = open_any(_readable(src, room, number))
-                readers.append(reader)
-                sources += _sources(reader, args.prefix, number)
-            with ProgressBar("appending") as seen:
-                _deathtensors.append(path, sources, None, progress=seen)
-        finally:
-            for reader in readers:
-                reader.close()
+    sources: list[Source] = []
+    with ExitStack() as stack:
+        for number, src in enumerate(args.src):
+            if src.endswith(".safetensors"):
+                room = stack.enter_context(_room_beside(path))
+                copy = os.path.join(room, "converted.deathtensors")
+                src = from_safetensors(src, copy, checksum=False)
+            reader = open_any(src)
+            stack.callback(reader.close)
+            sources += _sources(reader, args.prefix, number)
+        with ProgressBar("appending") as seen:
+            _deathtensors.append(path, sources, None, progress=seen)
     return say_wrote([path], args.json)
-
-
-def _readable(src: str, room: str, number: int) -> str:
-    """The file itself, or, of a safetensors file, a converted copy."""
-    if not src.endswith(".safetensors"):
-        return src
-    return from_safetensors(src, os.path.join(room, f"{number}.deathtensors"), checksum=False)
 
 
 def _sources(reader: DtFile | ShardedReader, prefix: str, number: int) -> list[Source]:
@@ -182,10 +175,19 @@ def _copy(
             dst, parts, _own_metadata(reader), progress=seen, **_writing(args, reader)
         )
         return dst
-    with tempfile.TemporaryDirectory(prefix=".extract-", dir=os.path.dirname(dst) or ".") as room:
+    with _room_beside(dst) as room:
         between = os.path.join(room, "tensors.deathtensors")
         _deathtensors.copy_tensors(between, parts, _own_metadata(reader), progress=seen)
         return to_safetensors(between, dst)
+
+
+def _room_beside(path: str) -> tempfile.TemporaryDirectory[str]:
+    """A folder for files on the way, where there is room for the result too."""
+    folder = os.path.dirname(path) or "."
+    try:
+        return tempfile.TemporaryDirectory(prefix=".deathtensors-", dir=folder)
+    except OSError as error:
+        raise errors.from_os_error(error, folder) from error
 
 
 def _parts(reader: DtFile | ShardedReader, names: Sequence[str]) -> list[tuple[File, str, str]]:

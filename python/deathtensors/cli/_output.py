@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from .._deathtensors import Progress
 
 _GAP = "  "
-_LEAST_WIDTH = 12
+# How far long texts are cut: while columns can still be left out instead, and after.
+_FAIR_WIDTH, _LEAST_WIDTH = 20, 10
 
 
 def say(text: str = "") -> None:
@@ -97,12 +98,14 @@ def say_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
             max([_width(columns[at].head), *(_width(row[at]) for row in rows)]) for at in kept
         ]
         excess = sum(widths) + len(_GAP) * (len(kept) - 1) - room
-        for place, at in enumerate(kept):
-            if excess > 0 and columns[at].shrinks and widths[place] > _LEAST_WIDTH:
-                cut = min(excess, widths[place] - _LEAST_WIDTH)
+        spare = [at for at in kept if columns[at].optional]
+        least = _FAIR_WIDTH if spare else _LEAST_WIDTH
+        # From the right, since the name stands on the left.
+        for place, at in reversed(list(enumerate(kept))):
+            if excess > 0 and columns[at].shrinks and widths[place] > least:
+                cut = min(excess, widths[place] - least)
                 widths[place] -= cut
                 excess -= cut
-        spare = [at for at in kept if columns[at].optional]
         if excess <= 0 or not spare:
             break
         kept.remove(spare[-1])

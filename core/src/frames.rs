@@ -218,19 +218,20 @@ impl TableOpening {
         self.need.clone()
     }
 
-    /// Takes bytes of the file from `offset` on.
+    /// Takes bytes of the file from `offset` on. As in [`crate::Opening::feed`], more
+    /// than what is needed may save a step.
     ///
     /// # Errors
     /// `frames.table` for a malformed table, `frames.table_sizes` for one that
     /// disagrees with the blob or with the header.
     pub fn feed(&mut self, offset: u64, bytes: &[u8]) -> Result<TableStep> {
-        let Some(bytes) = part(&self.need, offset, bytes) else {
+        let Some(wanted) = part(&self.need, offset, bytes) else {
             return Ok(TableStep::More(self.need.clone()));
         };
-        let tail = bytes
+        let tail = wanted
             .len()
             .checked_sub(TAIL as usize)
-            .and_then(|at| bytes.get(at..));
+            .and_then(|at| wanted.get(at..));
         let Some(tail) = tail.filter(|t| u32_at(t, 5) == Some(TABLE_MAGIC)) else {
             return Ok(TableStep::Absent);
         };
@@ -265,7 +266,7 @@ impl TableOpening {
             ));
         }
         let exact = self.blob.end - table..self.blob.end;
-        match part(&exact, self.need.start, bytes) {
+        match part(&exact, offset, bytes) {
             Some(bytes) => self.parse(bytes, table, entry).map(TableStep::Ready),
             None => {
                 self.need = exact;

@@ -40,16 +40,20 @@ mod schema;
 pub mod shards;
 pub mod sniff;
 pub mod stats;
+mod zstd_frame;
 
 pub use catalogue::{Catalogue, Opening, Step};
 pub use dtype::Dtype;
 pub use error::{Code, Error, Kind, Printable, Result};
-pub use frames::{Codec, FRAME_BYTES, Frame, FrameTable, TableOpening, TableStep, check_expansion, plan_frames};
+pub use frames::{
+    Codec, FRAME_BYTES, Frame, FrameTable, TableOpening, TableStep, check_expansion, plan_frames,
+};
 pub use header::{Header, Metadata, TensorInfo};
 pub use limits::Limits;
 pub use plan::{BLOB_ALIGNMENT, TensorSpec, WriteOptions, WritePlan};
 pub use prefix::{Flags, MAGIC, PREFIX_BYTES, Prefix, VERSION};
 pub use schema::{Expectation, Schema};
+pub use zstd_frame::check_frame;
 
 /// Written as `created_by` into every new file.
 pub const CREATED_BY: &str = concat!("deathtensors ", env!("CARGO_PKG_VERSION"));

@@ -9,7 +9,7 @@ use crate::threads::{num_threads, run};
 use deathtensors_core::digest::{Digest, Sha256};
 use deathtensors_core::{
     self as core, Catalogue, Code, Codec, Frame, FrameTable, Header, Limits, Opening, Step,
-    TableOpening, TableStep, check_expansion, TensorInfo,
+    TableOpening, TableStep, TensorInfo, check_expansion, check_frame,
 };
 use rayon::prelude::*;
 use std::io::Read;
@@ -446,7 +446,8 @@ impl TensorFile {
         let stored = self
             .source
             .read(&(base + frame.stored.start..base + frame.stored.end))?;
-        Zstd.decode(&stored, out)
+        check_frame(&stored, out.len() as u64)
+            .and_then(|()| Zstd.decode(&stored, out))
             .map_err(|e| Error::from(e).at(self.path()))
     }
 

@@ -36,7 +36,7 @@ class DtFile(Reader):
         backend: how bytes are read: "mmap" maps the file; "pread" reads what is
             asked for and holds no mapping, for network file systems; "auto" chooses.
         limits: other limits than the usual, by name, such as
-            ``{"header_bytes": 1_000_000}``.
+            ``{"header_bytes": 1_000_000}``; ``deathtensors.LIMITS`` has the usual ones.
 
     Raises:
         MissingFileError: no file has that path.
@@ -64,6 +64,8 @@ class DtFile(Reader):
         verify = bool(verify)
         limits = None if limits is None else dict(limits)
         self._options = (verify, root, backend, limits)
+        # Pickles lead back here, also after a change of the current folder.
+        self._home = os.path.abspath(expand_path(path))
         self._raw = _deathtensors.File(
             expand_path(path), verify=verify, root=root, backend=backend, limits=limits
         )
@@ -155,8 +157,7 @@ class DtFile(Reader):
         return _notebook_table(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A worker may have another current folder.
-        return _reopen, (type(self), os.path.abspath(self.path), *self._options)
+        return _reopen, (type(self), self._home, *self._options)
 
 
 def _reopen(

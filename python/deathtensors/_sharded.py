@@ -53,6 +53,7 @@ class ShardedReader(Reader):
     ) -> None:
         limits = None if limits is None else dict(limits)
         self._options = (bool(verify), root, backend, limits)
+        self._home = os.path.abspath(expand_path(index_path))
         self._raw = _deathtensors.Sharded(
             expand_path(index_path), verify=bool(verify), root=root, backend=backend, limits=limits
         )
@@ -113,7 +114,7 @@ class ShardedReader(Reader):
         return f"<deathtensors.ShardedReader {self.index_path!r} with {tensors} in {shards}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (type(self), os.path.abspath(self.index_path), *self._options)
+        return _reopen, (type(self), self._home, *self._options)
 
 
 def open_sharded(

@@ -98,8 +98,15 @@ def _split(name: str, value: torch.Tensor) -> tuple[dict[str, str], dict[str, to
 
 def get_parts(f: DtFile | ShardedReader, name: str) -> Any:
     """See ``get_sparse``."""
-    if name in f or f"{name}.values" not in f or f"{name}.shape" not in f:
+    if name in f:
         return f.get_tensor(name)
+    for role in ("values", "shape"):
+        if f"{name}.{role}" not in f:
+            if not _is_group(f, name):
+                return f.get_tensor(name)
+            raise errors.invalid_sparse(
+                "a part is missing", name, expected=f"{name}.{role}", found="nothing"
+            )
     notes = f.info(f"{name}.values")["metadata"]
     layout = notes.get("sparse_layout", "coo")
     if layout not in _COMPRESSED and layout != "coo":
@@ -119,6 +126,15 @@ def get_parts(f: DtFile | ShardedReader, name: str) -> Any:
     if layout == "coo":
         return _coo(name, indices[0], values, shape, notes.get("sparse_coalesced"))
     return _compressed(name, layout, indices[0], indices[1], values, shape)
+
+
+def _is_group(f: DtFile | ShardedReader, name: str) -> bool:
+    """Whether any part says that it belongs to a sparse tensor of that name."""
+    roles = {"values", "shape", "indices"}.union(*_COMPRESSED.values())
+    parts = [f"{name}.{role}" for role in roles]
+    return any(
+        f.info(part)["metadata"].get("sparse_parent") == name for part in parts if part in f
+    )
 
 
 def _shape(f: DtFile | ShardedReader, name: str) -> list[int]:

@@ -81,15 +81,16 @@ fn printable(text: &str) -> String {
 
 #[pyfunction]
 #[pyo3(signature = (n))]
-fn set_num_threads(py: Python<'_>, n: Option<usize>) -> PyResult<()> {
-    if n == Some(0) {
+fn set_num_threads(py: Python<'_>, n: Option<i64>) -> PyResult<()> {
+    let wanted = n.map(usize::try_from);
+    if !matches!(wanted, None | Some(Ok(1..))) {
         let error = deathtensors::Error::new(
             core::Code::UsageOption,
             "the number of threads must be positive",
         );
         return Err(errors::raise(py, error));
     }
-    deathtensors::set_num_threads(n);
+    deathtensors::set_num_threads(wanted.and_then(std::result::Result::ok));
     Ok(())
 }
 

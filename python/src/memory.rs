@@ -178,7 +178,11 @@ impl Held {
     fn from_buffer(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let view = View::take(object)?;
         let (address, length) = (view.0.buf.cast(), usize::try_from(view.0.len).unwrap_or(0));
-        Ok(Self { address, length, _owner: HeldOwner::Buffer(view) })
+        Ok(Self {
+            address,
+            length,
+            _owner: HeldOwner::Buffer(view),
+        })
     }
 
     fn from_capsule(object: &Bound<'_, PyAny>) -> PyResult<Self> {
@@ -231,7 +235,8 @@ impl View {
     fn take(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let mut view = Box::new(ffi::Py_buffer::new());
         // SAFETY: the object is alive, and fills the view or raises.
-        match unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut *view, ffi::PyBUF_SIMPLE) } {
+        match unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut *view, ffi::PyBUF_SIMPLE) }
+        {
             0 => Ok(Self(view)),
             _ => Err(PyErr::fetch(object.py())),
         }

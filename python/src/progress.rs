@@ -20,6 +20,11 @@ pub struct Reporter {
 impl Progress for Reporter {
     fn start(&mut self, total: u64) {
         self.total = total;
+        // The first piece of work is reported at once, so that a callable can
+        // also cancel what takes no time.
+        if self.callback.is_some() {
+            self.told = Instant::now().checked_sub(EVERY).unwrap_or(self.told);
+        }
     }
 
     fn advance(&mut self, bytes: u64) -> Result<()> {

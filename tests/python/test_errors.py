@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
 
-import deathtensors as dt
 import numpy as np
 import pytest
 import torch
+
+import deathtensors as dt
 from deathtensors import _deathtensors
 from helpers import safetensors_file
 
@@ -216,7 +218,12 @@ def test_foreign_files_are_named(name: str, backend: str, tmp_path: Path) -> Non
 
 def test_other_foreign_files_show_their_first_bytes(tmp_path: Path) -> None:
     where = tmp_path / "x"
-    for data in (NUMPY.getvalue(), b"\x7fELF" + bytes(100), b"GGUF" + bytes(100), b"plain text " * 9):
+    for data in (
+        NUMPY.getvalue(),
+        b"\x7fELF" + bytes(100),
+        b"GGUF" + bytes(100),
+        b"plain text " * 9,
+    ):
         where.write_bytes(data)
         with pytest.raises(dt.FormatError) as caught:
             dt.open(where)
@@ -259,11 +266,15 @@ def test_exceptions_in_a_callback_are_the_callers_own(tmp_path: Path) -> None:
     class Mine(Exception):
         pass
 
-    def fail() -> Any:
+    def fail(*_: Any) -> Any:
         raise Mine("reason")
+
+    def slow() -> bytes:
+        time.sleep(0.06)
+        return b"a"
 
     with pytest.raises(Mine, match="reason"):
         dt.save(tmp_path / "x", {"w": ("U8", [1], fail)})
-    with pytest.raises(Mine):
-        dt.save(tmp_path / "x", {"w": np.ones(1 << 22)}, progress=lambda *_: fail())
+    with pytest.raises(Mine, match="reason"):
+        dt.save(tmp_path / "x", {n: ("U8", [1], slow) for n in "abc"}, progress=fail)
     assert not (tmp_path / "x").exists()

@@ -6,15 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-import deathtensors as dt
 import pytest
+
+import deathtensors as dt
 from helpers import PUBLISHED, VECTORS, data_for, parse, seek_table
 from peers import Peer, PeerError
 
 Tensor = tuple[str, str, list[int], bytes, dict[str, str]]
 
 EVERY_DTYPE: list[Tensor] = [
-    (f"t.{dtype}", dtype, [3, 5], data_for(dtype, [3, 5], i), {}) for i, dtype in enumerate(PUBLISHED)
+    (f"t.{dtype}", dtype, [3, 5], data_for(dtype, [3, 5], i), {})
+    for i, dtype in enumerate(PUBLISHED)
 ]
 SHAPES: list[Tensor] = [
     ("scalar", "F64", [], data_for("F64", []), {}),
@@ -113,7 +115,9 @@ def test_we_and_020_read_each_other(v020: Peer, tmp_path: Path, options: dict[st
     ours, theirs = tmp_path / "ours.deathtensors", tmp_path / "theirs.deathtensors"
     dt.save_file(ours, tensors, global_metadata=NOTES, **options)
     check_theirs(v020.call("describe", path=str(ours), verify=True), tensors, options)
-    v020.call("save_file", path=str(theirs), tensors=hexed(tensors), global_metadata=NOTES, **options)
+    v020.call(
+        "save_file", path=str(theirs), tensors=hexed(tensors), global_metadata=NOTES, **options
+    )
     check_ours(theirs, tensors, options)
 
 
@@ -125,7 +129,9 @@ def test_we_and_010_read_each_others_legacy_files(
     ours, theirs = tmp_path / "ours.dt", tmp_path / "theirs.dt"
     dt.save_file(ours, tensors, global_metadata=NOTES, **options)
     check_theirs(v010.call("describe", path=str(ours), verify=True), tensors, options)
-    v010.call("save_file", path=str(theirs), tensors=hexed(tensors), global_metadata=NOTES, **options)
+    v010.call(
+        "save_file", path=str(theirs), tensors=hexed(tensors), global_metadata=NOTES, **options
+    )
     check_ours(theirs, tensors, options)
 
 

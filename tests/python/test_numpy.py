@@ -8,10 +8,11 @@ import gc
 from pathlib import Path
 from typing import Any
 
-import deathtensors as dt
 import ml_dtypes
 import numpy as np
 import pytest
+
+import deathtensors as dt
 from helpers import NUMPY_DTYPES, bits, data_for, listing, run_python
 from test_torch import mapped
 
@@ -63,7 +64,6 @@ def views() -> dict[str, Any]:
         "bf16_strided": base.astype(ml_dtypes.bfloat16)[:, ::2],
         "fp8_turned": base.astype(ml_dtypes.float8_e4m3fn).T,
         "memmap_like": np.ndarray((2, 3), "<i4", bytes(range(24))),
-        "matrix": np.asmatrix(base),
         "unaligned": np.frombuffer(b"x" + bytes(range(16)), "<f8", offset=1),
     }
 
@@ -294,8 +294,8 @@ def test_raw_bytes_need_no_framework(tmp_path: Path) -> None:
             print(f.keys(), f.verify(), f.stats("a")["mean"])
         dt.to_safetensors("x.deathtensors")
         dt.from_safetensors("x.safetensors", "y.deathtensors")
-        print(dt.diff("x.deathtensors", "y.deathtensors")["equal"])
+        print(dt.diff("x.deathtensors", "y.deathtensors", compare_bytes=True)["value_changed"])
         """,
         cwd=tmp_path,
     )
-    assert done.stdout.split("\n")[:2] == ["['w', 'a'] True 1.0", "True"]
+    assert done.stdout.split("\n")[:2] == ["['w', 'a'] True 1.0", "[]"]

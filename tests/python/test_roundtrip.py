@@ -7,16 +7,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-import deathtensors as dt
 import numpy as np
 import pytest
-from helpers import DTYPE_BITS, NUMPY_DTYPES, data_for, nbytes, parse, seek_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import deathtensors as dt
+from helpers import DTYPE_BITS, NUMPY_DTYPES, data_for, nbytes, parse, seek_table
+
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 names = st.one_of(
-    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20),
+    st.text(
+        st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20
+    ),
     st.from_regex(r"layers\.[0-9]{1,2}\.(weight|bias)", fullmatch=True),
     st.sampled_from(["a" * 4096, "tensors", "__metadata__", ".", "\x1b[0m", "🙂" * 1024]),
 )
@@ -96,7 +99,7 @@ def test_the_bytes_on_disk_are_as_the_specification_says(
     assert list(header["global_metadata"]) == sorted(notes, key=str.encode)
     compact = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     assert file["text"].rstrip(b" ") == compact
-    end = 0
+    end, seen = 0, set()
     for name, (dtype, _, data, metadata) in content.items():
         entry = header["tensors"][name]
         assert list(entry["metadata"]) == sorted(metadata, key=str.encode)
@@ -104,11 +107,14 @@ def test_the_bytes_on_disk_are_as_the_specification_says(
         assert stop - start == len(data)
         element = min(max(DTYPE_BITS[dtype] // 8, 1), 8)
         multiple = max(how.get("alignment", 1), element)
-        assert start % multiple == 0
         if not how.get("compress"):
             assert file["blob"][start:stop] == data
+        if data and (start, stop, dtype) not in seen:  # one bytes object given twice is tied
+            assert start % multiple == 0
             # Header order, and no more bytes between than alignment needs.
-            assert start == end or (end < start < end + multiple and not any(file["blob"][end:start]))
+            assert end <= start < end + multiple
+            assert how.get("compress") or not any(file["blob"][end:start])
+        seen.add((start, stop, dtype))
         if how.get("digests"):
             assert entry["sha256"] == hashlib.sha256(data).hexdigest()
         end = max(end, stop)
@@ -220,9 +226,7 @@ def test_duplicate_names_are_refused(tmp_path: Path) -> None:
         (("w", "U8", [1], b"a", {"k": "v" * (1 << 20)}), "limit.metadata_bytes"),
     ],
 )
-def test_what_no_reader_would_accept_is_not_written(
-    tensor: Any, code: str, tmp_path: Path
-) -> None:
+def test_what_no_reader_would_accept_is_not_written(tensor: Any, code: str, tmp_path: Path) -> None:
     path = tmp_path / "x.deathtensors"
     with pytest.raises(dt.DeathTensorsError) as caught:
         dt.save_file(path, [tensor])

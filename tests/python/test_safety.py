@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import deathtensors as dt
 import pytest
+
+import deathtensors as dt
 from helpers import VECTORS, run_python
 
 AUDIT = """

@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import deathtensors as dt
 import numpy as np
 import pytest
+
+import deathtensors as dt
 from helpers import parse
 
 # --- schema

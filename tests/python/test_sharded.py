@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import deathtensors as dt
 import numpy as np
 import pytest
+
+import deathtensors as dt
 from helpers import listing, parse
 
 MODEL = {f"layers.{i}.weight": np.full((10, 10), i, np.float64) for i in range(20)}

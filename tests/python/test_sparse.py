@@ -6,9 +6,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import deathtensors as dt
 import pytest
 import torch
+
+import deathtensors as dt
 from helpers import listing
 
 warnings.filterwarnings("ignore", message="Sparse")

@@ -9,12 +9,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import deathtensors as dt
 import numpy as np
 import pytest
-from helpers import DTYPE_BITS, NUMPY_DTYPES, data_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import deathtensors as dt
+from helpers import DTYPE_BITS, NUMPY_DTYPES, data_for
 
 INTEGERS = {"U8", "I8", "U16", "I16", "I32", "U32", "I64", "U64"}
 FIELDS = (

@@ -12,11 +12,12 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import deathtensors as dt
 import numpy as np
 import pytest
 import torch
 import torch.utils.data
+
+import deathtensors as dt
 
 OPTIONS = [{}, {"compress": True}, {"digests": True, "checksum": True}]
 
@@ -96,7 +97,9 @@ def test_closing_while_others_read_is_safe(path: Path) -> None:
 
 def test_long_work_lets_other_threads_run(tmp_path: Path) -> None:
     """Saving with compression takes a while; a counter must go on meanwhile."""
-    values = {f"t{i}": np.random.default_rng(i).integers(0, 99, 1 << 23, np.uint8) for i in range(4)}
+    values = {
+        f"t{i}": np.random.default_rng(i).integers(0, 99, 1 << 23, np.uint8) for i in range(4)
+    }
     path = tmp_path / "x.deathtensors"
     ticks, stop = [0], threading.Event()
 

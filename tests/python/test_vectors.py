@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import deathtensors as dt
 import pytest
+
+import deathtensors as dt
 from deathtensors import _deathtensors
 from helpers import VECTORS, parse, run_python, sha256
 
@@ -241,7 +242,9 @@ def test_damage_is_found_when_it_is_asked_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("length", range(0, 700, 13))
-def test_a_file_cut_anywhere_is_refused_or_read_as_what_is_left(length: int, tmp_path: Path) -> None:
+def test_a_file_cut_anywhere_is_refused_or_read_as_what_is_left(
+    length: int, tmp_path: Path
+) -> None:
     for name in ("digests_footer", "zstd_table_footer"):
         whole = path_of("valid", name).read_bytes()
         path = tmp_path / "cut.deathtensors"

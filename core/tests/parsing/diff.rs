@@ -12,7 +12,13 @@ fn tensor(name: &str, rest: &str) -> String {
 const F32_2: &str = r#""dtype":"F32","shape":[2],"data_offsets":[0,8]"#;
 
 fn model(tensors: &[(&str, &str)]) -> Header {
-    header(&tensors.iter().map(|(name, rest)| tensor(name, rest)).collect::<Vec<_>>().join(","))
+    header(
+        &tensors
+            .iter()
+            .map(|(name, rest)| tensor(name, rest))
+            .collect::<Vec<_>>()
+            .join(","),
+    )
 }
 
 #[test]
@@ -23,29 +29,69 @@ fn every_kind_of_change() {
         ("a.gone", F32_2),
         ("shape", F32_2),
         ("dtype", F32_2),
-        ("both", r#""dtype":"F32","shape":[2],"data_offsets":[0,8],"metadata":{"k":"1"}"#),
-        ("meta", r#""dtype":"F32","shape":[2],"data_offsets":[0,8],"metadata":{"k":"1","l":"2"}"#),
-        ("order", r#""dtype":"F32","shape":[2],"data_offsets":[0,8],"metadata":{"k":"1","l":"2"}"#),
+        (
+            "both",
+            r#""dtype":"F32","shape":[2],"data_offsets":[0,8],"metadata":{"k":"1"}"#,
+        ),
+        (
+            "meta",
+            r#""dtype":"F32","shape":[2],"data_offsets":[0,8],"metadata":{"k":"1","l":"2"}"#,
+        ),
+        (
+            "order",
+            r#""dtype":"F32","shape":[2],"data_offsets":[0,8],"metadata":{"k":"1","l":"2"}"#,
+        ),
     ]);
     let b = model(&[
-        ("order", r#""dtype":"F32","shape":[2],"data_offsets":[0,8],"metadata":{"l":"2","k":"1"}"#),
-        ("meta", r#""dtype":"F32","shape":[2],"data_offsets":[0,8],"metadata":{"k":"1"}"#),
+        (
+            "order",
+            r#""dtype":"F32","shape":[2],"data_offsets":[0,8],"metadata":{"l":"2","k":"1"}"#,
+        ),
+        (
+            "meta",
+            r#""dtype":"F32","shape":[2],"data_offsets":[0,8],"metadata":{"k":"1"}"#,
+        ),
         ("both", r#""dtype":"F64","shape":[1],"data_offsets":[8,16]"#),
         ("dtype", r#""dtype":"I32","shape":[2],"data_offsets":[0,8]"#),
-        ("shape", r#""dtype":"F32","shape":[2,1],"data_offsets":[0,8]"#),
+        (
+            "shape",
+            r#""dtype":"F32","shape":[2,1],"data_offsets":[0,8]"#,
+        ),
         ("new", F32_2),
         ("Added", F32_2),
-        ("same", r#""dtype":"F32","shape":[2],"data_offsets":[16,24]"#),
+        (
+            "same",
+            r#""dtype":"F32","shape":[2],"data_offsets":[16,24]"#,
+        ),
     ]);
     let diff = compare(&a, &b, true);
     assert_eq!(diff.added, ["Added", "new"]);
     assert_eq!(diff.removed, ["a.gone", "z.gone"]);
-    assert_eq!(diff.shape_changed, [("both", &[2][..], &[1][..]), ("shape", &[2], &[2, 1])]);
-    assert_eq!(diff.dtype_changed, [("both", Dtype::F32, Dtype::F64), ("dtype", Dtype::F32, Dtype::I32)]);
-    let metadata: Vec<_> = diff.metadata_changed.iter().map(|(name, a, b)| (*name, a.len(), b.len())).collect();
+    assert_eq!(
+        diff.shape_changed,
+        [("both", &[2][..], &[1][..]), ("shape", &[2], &[2, 1])]
+    );
+    assert_eq!(
+        diff.dtype_changed,
+        [
+            ("both", Dtype::F32, Dtype::F64),
+            ("dtype", Dtype::F32, Dtype::I32)
+        ]
+    );
+    let metadata: Vec<_> = diff
+        .metadata_changed
+        .iter()
+        .map(|(name, a, b)| (*name, a.len(), b.len()))
+        .collect();
     assert_eq!(metadata, [("both", 1, 0), ("meta", 2, 1)]);
-    assert_eq!(diff.undecided, [(6, 1), (7, 0), (0, 7)], "meta, order, same");
-    assert!(diff.global_metadata_changed.is_none() && diff.value_changed.is_empty() && !diff.is_empty());
+    assert_eq!(
+        diff.undecided,
+        [(6, 1), (7, 0), (0, 7)],
+        "meta, order, same"
+    );
+    assert!(
+        diff.global_metadata_changed.is_none() && diff.value_changed.is_empty() && !diff.is_empty()
+    );
 }
 
 #[test]
@@ -53,12 +99,30 @@ fn digests_decide_if_trusted() {
     let with = |digit: &str| format!(r#"{F32_2},"sha256":"{}""#, digit.repeat(64));
     let (zero, one) = (with("0"), with("1"));
     let empty = r#""dtype":"F32","shape":[0],"data_offsets":[0,0]"#;
-    let a = model(&[("equal", &zero), ("changed", &zero), ("half", &zero), ("none", F32_2), ("void", empty)]);
-    let b = model(&[("equal", &zero), ("changed", &one), ("half", F32_2), ("none", F32_2), ("void", empty)]);
+    let a = model(&[
+        ("equal", &zero),
+        ("changed", &zero),
+        ("half", &zero),
+        ("none", F32_2),
+        ("void", empty),
+    ]);
+    let b = model(&[
+        ("equal", &zero),
+        ("changed", &one),
+        ("half", F32_2),
+        ("none", F32_2),
+        ("void", empty),
+    ]);
     let diff = compare(&a, &b, true);
-    assert_eq!((diff.value_changed, diff.undecided), (vec!["changed"], vec![(2, 2), (3, 3)]));
+    assert_eq!(
+        (diff.value_changed, diff.undecided),
+        (vec!["changed"], vec![(2, 2), (3, 3)])
+    );
     let diff = compare(&a, &b, false);
-    assert_eq!((diff.value_changed.len(), diff.undecided), (0, vec![(1, 1), (0, 0), (2, 2), (3, 3)]));
+    assert_eq!(
+        (diff.value_changed.len(), diff.undecided),
+        (0, vec![(1, 1), (0, 0), (2, 2), (3, 3)])
+    );
 }
 
 #[test]
@@ -66,11 +130,18 @@ fn metadata_of_the_file() {
     let with = |pairs: &str| {
         parse(format!(r#"{{"format":"deathtensors","format_version":1,"global_metadata":{pairs},"tensors":{{}}}}"#)).unwrap()
     };
-    let (a, b, c) = (with(r#"{"x":"1","y":"2"}"#), with(r#"{"y":"2","x":"1"}"#), with(r#"{"x":"1","y":"3"}"#));
+    let (a, b, c) = (
+        with(r#"{"x":"1","y":"2"}"#),
+        with(r#"{"y":"2","x":"1"}"#),
+        with(r#"{"x":"1","y":"3"}"#),
+    );
     assert!(compare(&a, &b, true).is_empty());
     let diff = compare(&a, &c, true);
     let (from, to) = diff.global_metadata_changed.as_ref().unwrap();
-    assert_eq!((from.get("y"), to.get("y"), diff.is_empty()), (Some("2"), Some("3"), false));
+    assert_eq!(
+        (from.get("y"), to.get("y"), diff.is_empty()),
+        (Some("2"), Some("3"), false)
+    );
 }
 
 proptest! {

@@ -193,16 +193,17 @@ fn refused_names() {
 
 #[test]
 fn every_limit_is_the_callers() {
+    type Change = fn(&mut Limits, u64);
     let text = json(
         r#""ab":{"dtype":"U8","shape":[1,1],"data_offsets":[0,1],"metadata":{"k":"v"}},"c":{"dtype":"U8","shape":[],"data_offsets":[1,2]}"#,
     );
-    let with = |change: fn(&mut Limits, u64), value: u64| {
+    let with = |change: Change, value: u64| {
         let mut limits = Limits::DEFAULT;
         change(&mut limits, value);
         Header::parse(text.as_bytes(), &limits)
     };
     // Each limit with the smallest value that is enough.
-    let limits: [(fn(&mut Limits, u64), u64, Code); 6] = [
+    let limits: [(Change, u64, Code); 6] = [
         (
             |l, v| l.header_bytes = v,
             text.len() as u64,

@@ -72,9 +72,15 @@ fn read(text: &str) -> deathtensors_core::Result<manifest::Manifest> {
 fn the_old_ones_are_read_and_spelled_alike() {
     let found = read(OLD).unwrap();
     assert_eq!(found.library_version.as_deref(), Some("0.3.0"));
-    assert_eq!(found.written_at.as_deref(), Some("2026-11-22T22:28:36.536722+00:00"));
+    assert_eq!(
+        found.written_at.as_deref(),
+        Some("2026-11-22T22:28:36.536722+00:00")
+    );
     let header = &found.header;
-    let spans: Vec<_> = header.tensors().map(|t| (t.name, t.dtype, t.shape, t.data())).collect();
+    let spans: Vec<_> = header
+        .tensors()
+        .map(|t| (t.name, t.dtype, t.shape, t.data()))
+        .collect();
     let wanted = [
         ("w", Dtype::F32, &[2, 3][..], 0..24),
         ("b", Dtype::Bf16, &[2], 24..28),
@@ -93,18 +99,46 @@ fn the_old_ones_are_read_and_spelled_alike() {
 fn a_manifest_in_full() {
     let mut options = WriteOptions::default();
     options.digests = true;
-    let specs = [TensorSpec::new("q", Dtype::F6_E2M3, [4]), TensorSpec::new("e", Dtype::U8, [0])];
+    let specs = [
+        TensorSpec::new("q", Dtype::F6_E2M3, [4]),
+        TensorSpec::new("e", Dtype::U8, [0]),
+    ];
     let plan = plan(&specs, &map(&[]), &options);
     let text = manifest::emit(plan.header(), "0.4.0", "now");
     let seen: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(text, serde_json::to_string_pretty(&seen).unwrap(), "indented by two");
+    assert_eq!(
+        text,
+        serde_json::to_string_pretty(&seen).unwrap(),
+        "indented by two"
+    );
     let keys: Vec<_> = seen.as_object().unwrap().keys().collect();
-    let wanted = ["deathtensors_version", "format_version", "magic", "global_metadata", "tensors", "root_sha256", "written_at"];
+    let wanted = [
+        "deathtensors_version",
+        "format_version",
+        "magic",
+        "global_metadata",
+        "tensors",
+        "root_sha256",
+        "written_at",
+    ];
     assert_eq!(keys, wanted);
     let q = seen["tensors"]["q"].as_object().unwrap();
-    let wanted = ["name", "dtype", "torch_dtype", "numpy_dtype", "shape", "data_offsets", "nbytes", "metadata", "sha256"];
+    let wanted = [
+        "name",
+        "dtype",
+        "torch_dtype",
+        "numpy_dtype",
+        "shape",
+        "data_offsets",
+        "nbytes",
+        "metadata",
+        "sha256",
+    ];
     assert_eq!(q.keys().collect::<Vec<_>>(), wanted);
-    assert_eq!((&q["torch_dtype"], &q["numpy_dtype"], &q["nbytes"]), (&Value::Null, &Value::Null, &Value::from(3)));
+    assert_eq!(
+        (&q["torch_dtype"], &q["numpy_dtype"], &q["nbytes"]),
+        (&Value::Null, &Value::Null, &Value::from(3))
+    );
     let again = read(&text).unwrap();
     assert_eq!(again.header.root(), plan.header().root());
     assert!(again.header.has_digests());
@@ -117,26 +151,71 @@ fn what_is_not_a_manifest() {
         why(read(&OLD.replacen(from, to, 1)))
     };
     let plain = (Code::ManifestInvalid, None);
-    for text in ["", "null", "[]", "{}", "{", &OLD[1..], &format!("{OLD}x"), &OLD[..OLD.len() - 1]] {
+    for text in [
+        "",
+        "null",
+        "[]",
+        "{}",
+        "{",
+        &OLD[1..],
+        &format!("{OLD}x"),
+        &OLD[..OLD.len() - 1],
+    ] {
         assert_eq!(why(read(text)), plain, "{}", &text[..text.len().min(9)]);
     }
     assert_eq!(why(manifest::parse(b"{\xff}", &Limits::DEFAULT)), plain);
     assert_eq!(swap("DTLEGION", "DTLEGIOM"), plain);
     assert_eq!(swap("\"magic\"", "\"magik\""), plain);
-    assert_eq!(swap("\"format_version\": 1", "\"format_version\": 2"), plain);
+    assert_eq!(
+        swap("\"format_version\": 1", "\"format_version\": 2"),
+        plain
+    );
     assert_eq!(swap("\"format_version\": 1,", ""), plain);
     assert_eq!(swap("\"tensors\"", "\"tensor\""), plain);
-    assert_eq!(swap("\"magic\": \"DTLEGION\"", "\"magic\": \"DTLEGION\", \"magic\": \"DTLEGION\""), plain);
-    assert_eq!(swap("\"written_at\": \"", "\"written_at\": 5, \"x\": \""), plain);
+    assert_eq!(
+        swap(
+            "\"magic\": \"DTLEGION\"",
+            "\"magic\": \"DTLEGION\", \"magic\": \"DTLEGION\""
+        ),
+        plain
+    );
+    assert_eq!(
+        swap("\"written_at\": \"", "\"written_at\": 5, \"x\": \""),
+        plain
+    );
     let w = |code| (code, Some("w".into()));
-    assert_eq!(swap("\"name\": \"w\"", "\"name\": \"v\""), w(Code::ManifestInvalid));
-    assert_eq!(swap("\"name\": \"w\"", "\"name\": 1"), w(Code::ManifestInvalid));
-    assert_eq!(swap("\"data_offsets\"", "\"offsets\""), w(Code::ManifestInvalid));
-    assert_eq!(swap("\"nbytes\": 24", "\"nbytes\": 25"), w(Code::TensorSize));
-    assert_eq!(swap("\"nbytes\": 24", "\"nbytes\": \"24\""), w(Code::ManifestInvalid));
-    assert_eq!(swap("\"dtype\": \"F32\"", "\"dtype\": \"F64\""), w(Code::TensorSize));
-    assert_eq!(swap("\"dtype\": \"F32\"", "\"dtype\": \"FP32\""), w(Code::TensorDtype));
-    assert_eq!(swap("        24,\n        28\n", "        23,\n        27\n"), (Code::TensorOverlap, Some("b".into())));
+    assert_eq!(
+        swap("\"name\": \"w\"", "\"name\": \"v\""),
+        w(Code::ManifestInvalid)
+    );
+    assert_eq!(
+        swap("\"name\": \"w\"", "\"name\": 1"),
+        w(Code::ManifestInvalid)
+    );
+    assert_eq!(
+        swap("\"data_offsets\"", "\"offsets\""),
+        w(Code::ManifestInvalid)
+    );
+    assert_eq!(
+        swap("\"nbytes\": 24", "\"nbytes\": 25"),
+        w(Code::TensorSize)
+    );
+    assert_eq!(
+        swap("\"nbytes\": 24", "\"nbytes\": \"24\""),
+        w(Code::ManifestInvalid)
+    );
+    assert_eq!(
+        swap("\"dtype\": \"F32\"", "\"dtype\": \"F64\""),
+        w(Code::TensorSize)
+    );
+    assert_eq!(
+        swap("\"dtype\": \"F32\"", "\"dtype\": \"FP32\""),
+        w(Code::TensorDtype)
+    );
+    assert_eq!(
+        swap("        24,\n        28\n", "        23,\n        27\n"),
+        (Code::TensorOverlap, Some("b".into()))
+    );
     assert_eq!(swap("\"w\": {", "\"\": {").0, Code::TensorNameEmpty);
 }
 
@@ -148,7 +227,11 @@ fn what_is_tolerated() {
     swap("\"numpy_dtype\": \"<f4\"", "\"numpy_dtype\": null");
     swap("\"magic\"", "\"extra\": null, \"magic\"");
     assert!(swap("\"written_at\"", "\"written\"").written_at.is_none());
-    assert!(swap("\"deathtensors_version\"", "\"version\"").library_version.is_none());
+    assert!(
+        swap("\"deathtensors_version\"", "\"version\"")
+            .library_version
+            .is_none()
+    );
     read(&format!(" {OLD}\n")).unwrap();
 }
 

@@ -2,7 +2,9 @@
 
 use crate::support::{code, file, map, open, options, pairs, parse, plan, specs, why, written};
 use deathtensors_core::digest::{self, Digest};
-use deathtensors_core::{BLOB_ALIGNMENT, Code, Dtype, Error, Limits, TensorSpec, WriteOptions, WritePlan};
+use deathtensors_core::{
+    BLOB_ALIGNMENT, Code, Dtype, Error, Limits, TensorSpec, WriteOptions, WritePlan,
+};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -14,7 +16,10 @@ fn refused(specs: &[TensorSpec], options: &WriteOptions) -> Error {
 fn a_small_file_byte_for_byte() {
     let mut w = TensorSpec::new("w", Dtype::F32, [1]);
     w.metadata = map(&[("b", "2"), ("a", "1")]);
-    let tied = TensorSpec { alias_of: Some(0), ..TensorSpec::new("t", Dtype::F32, [1]) };
+    let tied = TensorSpec {
+        alias_of: Some(0),
+        ..TensorSpec::new("t", Dtype::F32, [1])
+    };
     let plan = plan(&[w, tied], &map(&[("k", "v")]), &WriteOptions::default());
     let created_by = concat!("deathtensors ", env!("CARGO_PKG_VERSION"));
     let mut json = format!(
@@ -23,7 +28,10 @@ fn a_small_file_byte_for_byte() {
     let length = (24 + json.len()).next_multiple_of(64) - 24;
     json.push_str(&" ".repeat(length - json.len()));
     assert_eq!(plan.head(), file(0, json.as_bytes(), &[]));
-    assert_eq!((plan.slot(0), plan.slot(1), plan.data_bytes()), (Some(0..4), None, 4));
+    assert_eq!(
+        (plan.slot(0), plan.slot(1), plan.data_bytes()),
+        (Some(0..4), None, 4)
+    );
 }
 
 #[test]
@@ -31,25 +39,71 @@ fn what_cannot_be_planned() {
     let w = || TensorSpec::new("w", Dtype::F32, [2]);
     let options = WriteOptions::default();
     let check = |specs: &[TensorSpec], wanted: Code, name: &str| {
-        assert_eq!(why(Err::<(), _>(refused(specs, &options))), (wanted, Some(name.into())));
+        assert_eq!(
+            why(Err::<(), _>(refused(specs, &options))),
+            (wanted, Some(name.into()))
+        );
     };
     check(&[w(), w()], Code::UsageDuplicateName, "w");
-    check(&[TensorSpec::new("a\0", Dtype::F32, [2])], Code::TensorNameNul, "a\0");
-    check(&[TensorSpec::new("n", Dtype::F4, [3])], Code::TensorBits, "n");
-    check(&[TensorSpec::new("n", Dtype::F32, [1 << 62, 4])], Code::TensorOverflow, "n");
-    check(&[TensorSpec::new("n", Dtype::F32, vec![1; 65])], Code::LimitRank, "n");
-    let huge = |name: &str| TensorSpec::new(name, Dtype::U8, [i64::MAX as u64]);
-    check(&[huge("a"), huge("b"), huge("c")], Code::TensorOverflow, "c");
+    check(
+        &[TensorSpec::new("a\0", Dtype::F32, [2])],
+        Code::TensorNameNul,
+        "a\0",
+    );
+    check(
+        &[TensorSpec::new("n", Dtype::F4, [3])],
+        Code::TensorBits,
+        "n",
+    );
+    check(
+        &[TensorSpec::new("n", Dtype::F32, [1 << 62, 4])],
+        Code::TensorOverflow,
+        "n",
+    );
+    check(
+        &[TensorSpec::new("n", Dtype::F32, vec![1; 65])],
+        Code::LimitRank,
+        "n",
+    );
+    let huge = |nth: u64| TensorSpec::new(format!("t{nth}"), Dtype::U8, [1 << 60]);
+    check(
+        &(0..17).map(huge).collect::<Vec<_>>(),
+        Code::TensorOverflow,
+        "t15",
+    );
     let mut heavy = w();
     heavy.metadata = map(&[("k", &"v".repeat(1 << 20))]);
     check(&[heavy], Code::LimitMetadata, "w");
     for of in [0, 1, 7, usize::MAX] {
-        check(&[TensorSpec { alias_of: Some(of), ..w() }], Code::UsageValue, "w");
+        check(
+            &[TensorSpec {
+                alias_of: Some(of),
+                ..w()
+            }],
+            Code::UsageValue,
+            "w",
+        );
     }
-    for other in [TensorSpec::new("o", Dtype::I32, [2]), TensorSpec::new("o", Dtype::F32, [2, 1])] {
-        check(&[other, TensorSpec { alias_of: Some(0), ..w() }], Code::UsageValue, "w");
+    for other in [
+        TensorSpec::new("o", Dtype::I32, [2]),
+        TensorSpec::new("o", Dtype::F32, [2, 1]),
+    ] {
+        check(
+            &[
+                other,
+                TensorSpec {
+                    alias_of: Some(0),
+                    ..w()
+                },
+            ],
+            Code::UsageValue,
+            "w",
+        );
     }
-    assert_eq!(refused(&[TensorSpec::new("", Dtype::F32, [])], &options).code(), Code::TensorNameEmpty);
+    assert_eq!(
+        refused(&[TensorSpec::new("", Dtype::F32, [])], &options).code(),
+        Code::TensorNameEmpty
+    );
     let mut limits = Limits::DEFAULT;
     limits.header_bytes = 100;
     let long = WritePlan::new(&[w()], &BTreeMap::new(), &options, &limits);
@@ -81,7 +135,14 @@ fn digests_of_known_text() {
     pieces.update(b"a");
     pieces.update(b"bc");
     assert_eq!(pieces.finish(), digest::parse_hex(abc).unwrap());
-    for bad in ["", "ba", &abc.to_uppercase(), &format!("{abc}0"), &abc.replace('a', "g"), &"é".repeat(32)] {
+    for bad in [
+        "",
+        "ba",
+        &abc.to_uppercase(),
+        &format!("{abc}0"),
+        &abc.replace('a', "g"),
+        &"é".repeat(32),
+    ] {
         assert_eq!(code(digest::parse_hex(bad)), Code::TensorDigest);
     }
 }
@@ -90,7 +151,11 @@ fn digests_of_known_text() {
 fn the_root_commits_to_the_header() {
     let mut options = WriteOptions::default();
     options.digests = true;
-    let mut plan = plan(&[TensorSpec::new("w", Dtype::U8, [3])], &map(&[("k", "v")]), &options);
+    let mut plan = plan(
+        &[TensorSpec::new("w", Dtype::U8, [3])],
+        &map(&[("k", "v")]),
+        &options,
+    );
     let before = plan.head();
     plan.set_digest(0, digest::sha256(b"abc"));
     let bytes = written(&plan);
@@ -102,25 +167,37 @@ fn the_root_commits_to_the_header() {
 
     // The same by hand: the root's digits read as zeros, without the spaces.
     let text = String::from_utf8(json.clone()).unwrap();
-    let zeroed = text.trim_end().replace(&digest::hex(&root), &"0".repeat(64));
+    let zeroed = text
+        .trim_end()
+        .replace(&digest::hex(&root), &"0".repeat(64));
     assert_eq!(digest::sha256(zeroed.as_bytes()), root);
     assert_eq!(catalogue.computed_root(&json), Some(root));
 
     assert!(catalogue.check_root(&json, None).is_ok());
     assert!(catalogue.check_root(&json, Some(&root)).is_ok());
-    assert_eq!(code(catalogue.check_root(&json, Some(&Digest::default()))), Code::IntegrityRoot);
+    assert_eq!(
+        code(catalogue.check_root(&json, Some(&Digest::default()))),
+        Code::IntegrityRoot
+    );
     for (at, _) in text.trim_end().char_indices() {
         let mut damaged = json.clone();
         damaged[at] ^= 1;
         let digits = catalogue.header().root_digits().unwrap();
         // The root's own digits are not covered by it, but compared with it.
         if !digits.contains(&at) {
-            assert_eq!(code(catalogue.check_root(&damaged, None)), Code::IntegrityRoot, "byte {at}");
+            assert_eq!(
+                code(catalogue.check_root(&damaged, None)),
+                Code::IntegrityRoot,
+                "byte {at}"
+            );
         }
     }
     let plain = open(&file(0, crate::support::json("").as_bytes(), &[])).unwrap();
     assert!(plain.check_root(b"", None).is_ok());
-    assert_eq!(code(plain.check_root(b"", Some(&root))), Code::UsageUnavailable);
+    assert_eq!(
+        code(plain.check_root(b"", Some(&root))),
+        Code::UsageUnavailable
+    );
 }
 
 #[test]
@@ -132,17 +209,44 @@ fn extending_keeps_what_there_is() {
            "early":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}}}"#,
     )
     .unwrap();
-    let new = [TensorSpec::new("new", Dtype::F64, [1]), TensorSpec::new("byte", Dtype::U8, [1])];
+    let new = [
+        TensorSpec::new("new", Dtype::F64, [1]),
+        TensorSpec::new("byte", Dtype::U8, [1]),
+    ];
     let global = map(&[("a", "new"), ("b", "new")]);
     let limits = Limits::DEFAULT;
     let plan = WritePlan::extend(&old, &new, &global, &WriteOptions::default(), &limits).unwrap();
-    let spans: Vec<_> = plan.header().tensors().map(|t| (t.name, t.start, t.end)).collect();
-    assert_eq!(spans, [("late", 20, 23), ("early", 0, 3), ("new", 24, 32), ("byte", 32, 33)]);
-    assert_eq!((plan.old_bytes(), plan.old_tensors(), plan.data_bytes()), (23, 2, 33));
-    assert_eq!((plan.slot(0), plan.slot(1), plan.slot(2)), (Some(24..32), Some(32..33), None));
+    let spans: Vec<_> = plan
+        .header()
+        .tensors()
+        .map(|t| (t.name, t.start, t.end))
+        .collect();
+    assert_eq!(
+        spans,
+        [
+            ("late", 20, 23),
+            ("early", 0, 3),
+            ("new", 24, 32),
+            ("byte", 32, 33)
+        ]
+    );
+    assert_eq!(
+        (plan.old_bytes(), plan.old_tensors(), plan.data_bytes()),
+        (23, 2, 33)
+    );
+    assert_eq!(
+        (plan.slot(0), plan.slot(1), plan.slot(2)),
+        (Some(24..32), Some(32..33), None)
+    );
     let pairs: Vec<_> = plan.header().global_metadata().iter().collect();
     assert_eq!(pairs, [("a", "old"), ("b", "new"), ("z", "old")]);
-    let again = WritePlan::extend(&old, &[TensorSpec::new("late", Dtype::U8, [])], &global, &WriteOptions::default(), &limits);
+    let again = WritePlan::extend(
+        &old,
+        &[TensorSpec::new("late", Dtype::U8, [])],
+        &global,
+        &WriteOptions::default(),
+        &limits,
+    );
     assert_eq!(why(again), (Code::UsageDuplicateName, Some("late".into())));
 }
 

@@ -1,6 +1,8 @@
 //! Headers of safetensors files.
 
-use crate::support::{code, dtype, map, name, open, options, pairs, plan, shape, specs, text, why, written};
+use crate::support::{
+    code, dtype, map, name, open, options, pairs, plan, shape, specs, text, why, written,
+};
 use deathtensors_core::safetensors::{Safetensors, emit, header_bytes, parse};
 use deathtensors_core::{Code, Dtype, Header, Limits, Result, TensorSpec, WriteOptions};
 use proptest::prelude::*;
@@ -29,17 +31,26 @@ fn head(json: &str) -> Vec<u8> {
 
 fn converted(file: &Safetensors) -> Header {
     let (specs, global) = file.specs().unwrap();
-    plan(&specs, &global, &WriteOptions::default()).header().clone()
+    plan(&specs, &global, &WriteOptions::default())
+        .header()
+        .clone()
 }
 
 #[test]
 fn a_real_file_there_and_back() {
     let bytes = head(REAL);
-    assert_eq!(header_bytes(&bytes[..8], bytes.len() as u64 + 33, &LIMITS).unwrap(), 320);
+    assert_eq!(
+        header_bytes(&bytes[..8], bytes.len() as u64 + 33, &LIMITS).unwrap(),
+        320
+    );
     let file = read(REAL, 33).unwrap();
     assert_eq!(file.data_start, 328);
     assert_eq!(file.metadata, [("format".to_string(), "pt".to_string())]);
-    let seen: Vec<_> = file.tensors.iter().map(|t| (&*t.name, t.dtype, &*t.shape, t.data.clone())).collect();
+    let seen: Vec<_> = file
+        .tensors
+        .iter()
+        .map(|t| (&*t.name, t.dtype, &*t.shape, t.data.clone()))
+        .collect();
     let wanted = [
         ("s", Dtype::F64, &[][..], 0..8),
         ("b", Dtype::I32, &[3], 8..20),
@@ -50,7 +61,13 @@ fn a_real_file_there_and_back() {
     assert_eq!(seen, wanted);
     let header = converted(&file);
     let global: Vec<_> = header.global_metadata().iter().collect();
-    assert_eq!(global, [("deathtensors.converted_from", "safetensors"), ("format", "pt")]);
+    assert_eq!(
+        global,
+        [
+            ("deathtensors.converted_from", "safetensors"),
+            ("format", "pt")
+        ]
+    );
     let (again, spans) = emit(&header).unwrap();
     assert_eq!(again, bytes);
     assert_eq!(spans, [0..8, 8..20, 20..28, 28..33, 33..33]);
@@ -59,17 +76,39 @@ fn a_real_file_there_and_back() {
 #[test]
 fn the_smallest_files() {
     assert_eq!(read("{}      ", 0).unwrap().tensors, []);
-    let (head, spans) = emit(&plan(&[], &map(&[]), &WriteOptions::default()).header().clone()).unwrap();
-    assert_eq!((head.as_slice(), spans.len()), (&b"\x08\0\0\0\0\0\0\0{}      "[..], 0));
-    assert!(read(r#"{"__metadata__":null}"#, 0).unwrap().metadata.is_empty());
-    assert!(read(r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"more":[{}]}}"#, 1).is_ok());
+    let (head, spans) = emit(
+        &plan(&[], &map(&[]), &WriteOptions::default())
+            .header()
+            .clone(),
+    )
+    .unwrap();
+    assert_eq!(
+        (head.as_slice(), spans.len()),
+        (&b"\x08\0\0\0\0\0\0\0{}      "[..], 0)
+    );
+    assert!(
+        read(r#"{"__metadata__":null}"#, 0)
+            .unwrap()
+            .metadata
+            .is_empty()
+    );
+    assert!(
+        read(
+            r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"more":[{}]}}"#,
+            1
+        )
+        .is_ok()
+    );
 }
 
 #[test]
 fn order_need_not_be_that_of_the_bytes() {
     let text = r#"{"x":{"dtype":"U8","shape":[3],"data_offsets":[2,5]},"y":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}"#;
     let file = read(text, 5).unwrap();
-    assert_eq!(file.tensors.iter().map(|t| &*t.name).collect::<Vec<_>>(), ["x", "y"]);
+    assert_eq!(
+        file.tensors.iter().map(|t| &*t.name).collect::<Vec<_>>(),
+        ["x", "y"]
+    );
 }
 
 #[test]
@@ -89,34 +128,73 @@ fn refused_beginnings() {
     refused(b"\x80\x02}q\0(X\x01", 1000, "pickle");
     refused(b"<!DOCTYPE html>", 1000, "HTML");
     // A header of 640 bytes starts like a pickle, and is none.
-    assert_eq!(header_bytes(b"\x80\x02\0\0\0\0\0\0", 648, &LIMITS).unwrap(), 640);
+    assert_eq!(
+        header_bytes(b"\x80\x02\0\0\0\0\0\0", 648, &LIMITS).unwrap(),
+        640
+    );
     let mut limits = LIMITS;
     limits.header_bytes = 7;
-    assert_eq!(code(header_bytes(&head("{}      "), 16, &limits)), Code::LimitHeader);
+    assert_eq!(
+        code(header_bytes(&head("{}      "), 16, &limits)),
+        Code::LimitHeader
+    );
 }
 
 #[test]
 fn refused_headers() {
     let tensor = |name: &str, start: u64, end: u64| {
-        format!(r#""{name}":{{"dtype":"U8","shape":[{}],"data_offsets":[{start},{end}]}}"#, end - start)
+        format!(
+            r#""{name}":{{"dtype":"U8","shape":[{}],"data_offsets":[{start},{end}]}}"#,
+            end - start
+        )
     };
     let invalid = |json: &str, data: u64, name: Option<&str>| {
-        assert_eq!(why(read(json, data)), (Code::SafetensorsInvalid, name.map(Into::into)), "{json}");
+        assert_eq!(
+            why(read(json, data)),
+            (Code::SafetensorsInvalid, name.map(Into::into)),
+            "{json}"
+        );
     };
-    for json in ["", "[]", " {}", "{", "{}x", "{}\0", "nul", "{\"__metadata__\":5}", "{\"__metadata__\":{\"a\":1}}"] {
+    for json in [
+        "",
+        "[]",
+        " {}",
+        "{",
+        "{}x",
+        "{}\0",
+        "nul",
+        "{\"__metadata__\":5}",
+        "{\"__metadata__\":{\"a\":1}}",
+    ] {
         invalid(json, 0, None);
     }
     invalid(r#"{"__metadata__":{},"__metadata__":{}}"#, 0, None);
     invalid(r#"{"__metadata__":{"a":"","a":""}}"#, 0, None);
     // Holes, overlaps, and data that nobody owns or that is not there.
     invalid(&format!("{{{}}}", tensor("a", 1, 3)), 3, Some("a"));
-    invalid(&format!("{{{},{}}}", tensor("a", 0, 3), tensor("b", 4, 5)), 5, Some("b"));
-    invalid(&format!("{{{},{}}}", tensor("a", 0, 3), tensor("b", 2, 5)), 5, Some("b"));
-    invalid(&format!("{{{},{}}}", tensor("a", 0, 3), tensor("b", 0, 3)), 3, Some("b"));
+    invalid(
+        &format!("{{{},{}}}", tensor("a", 0, 3), tensor("b", 4, 5)),
+        5,
+        Some("b"),
+    );
+    invalid(
+        &format!("{{{},{}}}", tensor("a", 0, 3), tensor("b", 2, 5)),
+        5,
+        Some("b"),
+    );
+    invalid(
+        &format!("{{{},{}}}", tensor("a", 0, 3), tensor("b", 0, 3)),
+        3,
+        Some("b"),
+    );
     invalid(&format!("{{{}}}", tensor("a", 0, 3)), 4, None);
     invalid(&format!("{{{}}}", tensor("a", 0, 3)), 2, None);
     invalid("{}", 1, None);
-    invalid(&format!("{{{},{}}}", tensor("a", 0, 3), tensor("a", 3, 5)), 5, Some("a"));
+    invalid(
+        &format!("{{{},{}}}", tensor("a", 0, 3), tensor("a", 3, 5)),
+        5,
+        Some("a"),
+    );
     let good = tensor("a", 0, 2);
     for (from, to) in [
         (r#""U8""#, r#""u8""#),
@@ -140,18 +218,34 @@ fn refused_headers() {
         assert!(good.contains(from));
         invalid(&format!("{{{}}}", good.replacen(from, to, 1)), 2, Some("a"));
     }
-    let rank = format!("{{{}}}", good.replacen("[2]", &format!("[{}2]", "1,".repeat(64)), 1));
+    let rank = format!(
+        "{{{}}}",
+        good.replacen("[2]", &format!("[{}2]", "1,".repeat(64)), 1)
+    );
     assert_eq!(why(read(&rank, 2)), (Code::LimitRank, Some("a".into())));
     let mut limits = LIMITS;
     limits.tensors = 0;
-    assert_eq!(code(parse(format!("{{{good}}}").as_bytes(), 1000, &limits)), Code::LimitTensors);
+    assert_eq!(
+        code(parse(format!("{{{good}}}").as_bytes(), 1000, &limits)),
+        Code::LimitTensors
+    );
 }
 
 #[test]
 fn what_safetensors_cannot_say() {
-    let one = |spec: TensorSpec| why(emit(plan(&[spec], &map(&[]), &WriteOptions::default()).header()));
-    assert_eq!(one(TensorSpec::new("c", Dtype::C128, [1])), (Code::SafetensorsDtype, Some("c".into())));
-    assert_eq!(one(TensorSpec::new("__metadata__", Dtype::U8, [1])), (Code::SafetensorsInvalid, Some("__metadata__".into())));
+    let one = |spec: TensorSpec| {
+        why(emit(
+            plan(&[spec], &map(&[]), &WriteOptions::default()).header(),
+        ))
+    };
+    assert_eq!(
+        one(TensorSpec::new("c", Dtype::C128, [1])),
+        (Code::SafetensorsDtype, Some("c".into()))
+    );
+    assert_eq!(
+        one(TensorSpec::new("__metadata__", Dtype::U8, [1])),
+        (Code::SafetensorsInvalid, Some("__metadata__".into()))
+    );
     let empty_name = read(r#"{"":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#, 0).unwrap();
     assert_eq!(code(empty_name.specs()), Code::TensorNameEmpty);
 }
@@ -161,7 +255,9 @@ fn metadata_of_tensors_is_put_aside() {
     let mut a = TensorSpec::new("a\"", Dtype::U8, [1]);
     a.metadata = map(&[("k", "v"), ("l", "é")]);
     let specs = [a, TensorSpec::new("b", Dtype::U8, [1])];
-    let header = plan(&specs, &map(&[("z", "1")]), &WriteOptions::default()).header().clone();
+    let header = plan(&specs, &map(&[("z", "1")]), &WriteOptions::default())
+        .header()
+        .clone();
     let (bytes, _) = emit(&header).unwrap();
     let json = std::str::from_utf8(&bytes[8..]).unwrap();
     let wanted = r#"{"__metadata__":{"z":"1","deathtensors.tensor_metadata":"{\"a\\\"\":{\"k\":\"v\",\"l\":\"é\"}}"},"#;
@@ -169,10 +265,22 @@ fn metadata_of_tensors_is_put_aside() {
     let (again, global) = read(json, 2).unwrap().specs().unwrap();
     assert_eq!(again[0].metadata, specs[0].metadata);
     assert!(again[1].metadata.is_empty());
-    assert_eq!(global, map(&[("z", "1"), ("deathtensors.converted_from", "safetensors")]));
+    assert_eq!(
+        global,
+        map(&[("z", "1"), ("deathtensors.converted_from", "safetensors")])
+    );
 
     // Somebody else's text under that key stays what it is.
-    for foreign in ["", "{", "[]", "{}x", r#"{"c":{}}"#, r#"{"b":{"k":1}}"#, r#"{"b":{"k":{}}}"#, r#"{"b":{},"b":{}}"#] {
+    for foreign in [
+        "",
+        "{",
+        "[]",
+        "{}x",
+        r#"{"c":{}}"#,
+        r#"{"b":{"k":1}}"#,
+        r#"{"b":{"k":{}}}"#,
+        r#"{"b":{},"b":{}}"#,
+    ] {
         let json = json!({
             "__metadata__": {"deathtensors.tensor_metadata": foreign, "deathtensors.converted_from": "elsewhere"},
             "b": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]},
@@ -180,7 +288,10 @@ fn metadata_of_tensors_is_put_aside() {
         let file = read(&json.to_string(), 1).unwrap();
         let (specs, global) = file.specs().unwrap();
         assert!(specs[0].metadata.is_empty());
-        let wanted = map(&[("deathtensors.tensor_metadata", foreign), ("deathtensors.converted_from", "elsewhere")]);
+        let wanted = map(&[
+            ("deathtensors.tensor_metadata", foreign),
+            ("deathtensors.converted_from", "elsewhere"),
+        ]);
         assert_eq!(global, wanted);
         let (back, _) = emit(&converted(&file)).unwrap();
         let back = read(std::str::from_utf8(&back[8..]).unwrap(), 1).unwrap();
@@ -189,19 +300,28 @@ fn metadata_of_tensors_is_put_aside() {
 }
 
 /// A header as safetensors writes it, of tensors in this order.
-fn written_by_safetensors(tensors: &[(String, Dtype, Vec<u64>)], metadata: &BTreeMap<String, String>) -> (Vec<u8>, u64) {
+fn written_by_safetensors(
+    tensors: &[(String, Dtype, Vec<u64>)],
+    metadata: &BTreeMap<String, String>,
+) -> (Vec<u8>, u64) {
     let mut all = Map::new();
     if !metadata.is_empty() {
-        all.insert("__metadata__".into(), serde_json::to_value(metadata).unwrap());
+        all.insert(
+            "__metadata__".into(),
+            serde_json::to_value(metadata).unwrap(),
+        );
     }
     let mut end = 0;
     for (name, dtype, shape) in tensors {
         let start = end;
         end += dtype.nbytes(shape).unwrap();
-        all.insert(name.clone(), json!({"dtype": dtype.as_str(), "shape": shape, "data_offsets": [start, end]}));
+        all.insert(
+            name.clone(),
+            json!({"dtype": dtype.as_str(), "shape": shape, "data_offsets": [start, end]}),
+        );
     }
     let mut text = Value::Object(all).to_string();
-    while text.len() % 8 != 0 {
+    while !text.len().is_multiple_of(8) {
         text.push(' ');
     }
     (head(&text), end)

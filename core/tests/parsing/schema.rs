@@ -11,13 +11,21 @@ fn model() -> Header {
 }
 
 fn like(dtype: Option<Dtype>, shape: Option<&[Option<u64>]>) -> Expectation {
-    Expectation { dtype, shape: shape.map(Into::into), metadata_keys: Vec::new() }
+    Expectation {
+        dtype,
+        shape: shape.map(Into::into),
+        metadata_keys: Vec::new(),
+    }
 }
 
 /// Lines of all problems, of the shape "tensor: …".
 fn problems(schema: &Schema) -> Vec<String> {
     let found = schema.problems(&model());
-    assert!(found.iter().all(|e| e.code() == Code::SchemaMismatch && e.tensor_name().is_some()));
+    assert!(
+        found
+            .iter()
+            .all(|e| e.code() == Code::SchemaMismatch && e.tensor_name().is_some())
+    );
     found.iter().map(ToString::to_string).collect()
 }
 
@@ -38,11 +46,20 @@ fn one_problem_is_told_as_it_is() {
     schema.expect("b", like(Some(Dtype::F32), None));
     schema.allow_extra(true);
     let error = schema.validate(&model()).unwrap_err();
-    assert_eq!(error.to_string(), "tensor 'b': the dtype is not as expected (expected F32, found BF16)");
+    assert_eq!(
+        error.to_string(),
+        "tensor 'b': the dtype is not as expected (expected F32, found BF16)"
+    );
     schema.expect("b", like(None, Some(&[None, Some(7)])));
     let error = schema.validate(&model()).unwrap_err();
-    assert_eq!(error.to_string(), "tensor 'b': the shape is not as expected (expected [any, 7], found [2])");
-    assert_eq!((error.code(), error.tensor_name()), (Code::SchemaMismatch, Some("b")));
+    assert_eq!(
+        error.to_string(),
+        "tensor 'b': the shape is not as expected (expected [any, 7], found [2])"
+    );
+    assert_eq!(
+        (error.code(), error.tensor_name()),
+        (Code::SchemaMismatch, Some("b"))
+    );
 }
 
 #[test]
@@ -66,7 +83,12 @@ fn all_problems_in_order() {
         ]
     );
     let error = schema.validate(&model()).unwrap_err();
-    assert!(error.message().starts_with("the file breaks the schema in 6 ways: tensor 'bb'"), "{error}");
+    assert!(
+        error
+            .message()
+            .starts_with("the file breaks the schema in 6 ways: tensor 'bb'"),
+        "{error}"
+    );
     assert!(error.message().ends_with("; and 3 more"), "{error}");
     assert_eq!(error.tensor_name(), None);
     schema.allow_extra(true);
@@ -75,6 +97,9 @@ fn all_problems_in_order() {
 
 #[test]
 fn an_empty_schema_wants_an_empty_file() {
-    assert_eq!(code(Schema::default().validate(&model())), Code::SchemaMismatch);
+    assert_eq!(
+        code(Schema::default().validate(&model())),
+        Code::SchemaMismatch
+    );
     assert!(Schema::default().validate(&header("")).is_ok());
 }

@@ -1,13 +1,20 @@
 //! The shard index, ours and that of safetensors.
 
 use crate::support::{code, header, map, name, plan, why};
-use deathtensors_core::shards::{Shard, ShardIndex, assign, is_reserved_key, shard_metadata, shard_name};
+use deathtensors_core::shards::{
+    Shard, ShardIndex, assign, is_reserved_key, shard_metadata, shard_name,
+};
 use deathtensors_core::{Code, Dtype, Header, Limits, TensorSpec, WriteOptions};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 fn shard(path: &str, tensors: &[&str], bytes: u64) -> Shard {
-    Shard { path: path.into(), tensors: tensors.iter().map(|&t| t.into()).collect(), bytes, root: None }
+    Shard {
+        path: path.into(),
+        tensors: tensors.iter().map(|&t| t.into()).collect(),
+        bytes,
+        root: None,
+    }
 }
 
 /// The header of an index file with this metadata.
@@ -16,7 +23,11 @@ fn index_file(global: &BTreeMap<String, String>) -> Header {
 }
 
 fn with_list(count: &str, list: &str) -> Header {
-    let marks = [("deathtensors.sharded", "true"), ("deathtensors.shard.count", count), ("deathtensors.shards", list)];
+    let marks = [
+        ("deathtensors.sharded", "true"),
+        ("deathtensors.shard.count", count),
+        ("deathtensors.shards", list),
+    ];
     index_file(&map(&marks))
 }
 
@@ -28,13 +39,29 @@ fn parse(count: &str, list: &str) -> deathtensors_core::Result<ShardIndex> {
 fn an_index_of_0_3_0() {
     let list = r#"[{"path": "m-00001-of-0002.deathtensors", "tensors": ["a", "b"], "bytes": 24}, {"path": "m-00002-of-0002.deathtensors", "tensors": ["\u00e9"], "bytes": 8}]"#;
     let index = parse("2", list).unwrap();
-    let wanted = [shard("m-00001-of-0002.deathtensors", &["a", "b"], 24), shard("m-00002-of-0002.deathtensors", &["é"], 8)];
+    let wanted = [
+        shard("m-00001-of-0002.deathtensors", &["a", "b"], 24),
+        shard("m-00002-of-0002.deathtensors", &["é"], 8),
+    ];
     assert_eq!(index.shards, wanted);
     assert_eq!(index.names().collect::<Vec<_>>(), ["a", "b", "é"]);
     assert_eq!((index.len(), index.is_empty()), (3, false));
-    assert_eq!((index.find("b"), index.find("é"), index.find("c")), (Some(0), Some(1), None));
-    assert_eq!(why(index.get("bb")), (Code::TensorNotFound, Some("bb".into())));
-    assert!(index.get("bb").unwrap_err().expected_text().unwrap().contains("'b'"));
+    assert_eq!(
+        (index.find("b"), index.find("é"), index.find("c")),
+        (Some(0), Some(1), None)
+    );
+    assert_eq!(
+        why(index.get("bb")),
+        (Code::TensorNotFound, Some("bb".into()))
+    );
+    assert!(
+        index
+            .get("bb")
+            .unwrap_err()
+            .expected_text()
+            .unwrap()
+            .contains("'b'")
+    );
     assert!(parse("0", "[]").unwrap().is_empty());
 }
 
@@ -42,8 +69,13 @@ fn an_index_of_0_3_0() {
 fn our_own_metadata() {
     let mut first = shard("m-00001-of-00002.deathtensors", &["\"a\""], 4);
     first.root = Some([0xab; 32]);
-    let index = ShardIndex::new(vec![first, shard("m-00002-of-00002.deathtensors", &[], 0)]).unwrap();
-    let user = map(&[("k", "v"), ("deathtensors.shard.index", "7"), ("deathtensors.shards", "[]")]);
+    let index =
+        ShardIndex::new(vec![first, shard("m-00002-of-00002.deathtensors", &[], 0)]).unwrap();
+    let user = map(&[
+        ("k", "v"),
+        ("deathtensors.shard.index", "7"),
+        ("deathtensors.shards", "[]"),
+    ]);
     let wanted = map(&[
         ("deathtensors.shard.count", "2"),
         ("deathtensors.sharded", "true"),
@@ -57,17 +89,30 @@ fn our_own_metadata() {
         ("k", "v"),
     ]);
     assert_eq!(index.metadata(&user), wanted);
-    let wanted = map(&[("deathtensors.shard.count", "12"), ("deathtensors.shard.index", "3"), ("k", "v")]);
+    let wanted = map(&[
+        ("deathtensors.shard.count", "12"),
+        ("deathtensors.shard.index", "3"),
+        ("k", "v"),
+    ]);
     assert_eq!(shard_metadata(3, 12, &user), wanted);
     let file = index_file(&index.metadata(&user));
-    assert_eq!(ShardIndex::user_metadata(&file).collect::<Vec<_>>(), [("k", "v")]);
+    assert_eq!(
+        ShardIndex::user_metadata(&file).collect::<Vec<_>>(),
+        [("k", "v")]
+    );
     assert!(is_reserved_key("deathtensors.shards") && !is_reserved_key("deathtensors.source"));
 }
 
 #[test]
 fn names_of_shards() {
-    assert_eq!(shard_name("model", 0, 10, ".deathtensors"), "model-00001-of-00010.deathtensors");
-    assert_eq!(shard_name("m", 99_999, 123_456, ".dt"), "m-100000-of-123456.dt");
+    assert_eq!(
+        shard_name("model", 0, 10, ".deathtensors"),
+        "model-00001-of-00010.deathtensors"
+    );
+    assert_eq!(
+        shard_name("m", 99_999, 123_456, ".dt"),
+        "m-100000-of-123456.dt"
+    );
 }
 
 #[test]
@@ -76,13 +121,30 @@ fn what_is_not_an_index() {
     let mark = |value: &str| index_file(&map(&[("deathtensors.sharded", value)]));
     for file in [index_file(&map(&[])), mark("True"), mark("")] {
         assert!(!ShardIndex::is_index(&file));
-        assert_eq!(code(ShardIndex::parse(&file, &limits)), Code::ShardsNotIndex);
+        assert_eq!(
+            code(ShardIndex::parse(&file, &limits)),
+            Code::ShardsNotIndex
+        );
     }
-    let marks = map(&[("deathtensors.sharded", "true"), ("deathtensors.shard.count", "0"), ("deathtensors.shards", "[]")]);
-    let tensors = plan(&[TensorSpec::new("w", Dtype::U8, [])], &marks, &WriteOptions::default());
-    assert_eq!(code(ShardIndex::parse(tensors.header(), &limits)), Code::ShardsNotIndex);
+    let marks = map(&[
+        ("deathtensors.sharded", "true"),
+        ("deathtensors.shard.count", "0"),
+        ("deathtensors.shards", "[]"),
+    ]);
+    let tensors = plan(
+        &[TensorSpec::new("w", Dtype::U8, [])],
+        &marks,
+        &WriteOptions::default(),
+    );
+    assert_eq!(
+        code(ShardIndex::parse(tensors.header(), &limits)),
+        Code::ShardsNotIndex
+    );
     assert!(ShardIndex::is_index(&mark("true")));
-    assert_eq!(code(ShardIndex::parse(&mark("true"), &limits)), Code::ShardsList);
+    assert_eq!(
+        code(ShardIndex::parse(&mark("true"), &limits)),
+        Code::ShardsList
+    );
 }
 
 #[test]
@@ -117,12 +179,33 @@ fn malformed_lists() {
         assert_eq!(code(parse(count, &list)), Code::ShardsList, "{count} {list}");
     }
     assert!(parse("1", &format!("[{one}]")).is_ok());
-    assert!(parse("1", r#"[{"path":"p","tensors":["a"],"bytes":1,"more":{"x":[]}}]"#).is_ok());
-    assert_eq!(code(parse("1", r#"[{"path":"p","tensors":[""],"bytes":1}]"#)), Code::TensorNameEmpty);
-    assert_eq!(code(parse("1", r#"[{"path":"p","tensors":["\u0000"],"bytes":1}]"#)), Code::TensorNameNul);
-    let twice = parse("2", r#"[{"path":"p","tensors":["a","b"],"bytes":1},{"path":"q","tensors":["b"],"bytes":1}]"#);
+    assert!(
+        parse(
+            "1",
+            r#"[{"path":"p","tensors":["a"],"bytes":1,"more":{"x":[]}}]"#
+        )
+        .is_ok()
+    );
+    assert_eq!(
+        code(parse("1", r#"[{"path":"p","tensors":[""],"bytes":1}]"#)),
+        Code::TensorNameEmpty
+    );
+    assert_eq!(
+        code(parse(
+            "1",
+            r#"[{"path":"p","tensors":["\u0000"],"bytes":1}]"#
+        )),
+        Code::TensorNameNul
+    );
+    let twice = parse(
+        "2",
+        r#"[{"path":"p","tensors":["a","b"],"bytes":1},{"path":"q","tensors":["b"],"bytes":1}]"#,
+    );
     let error = twice.unwrap_err();
-    assert_eq!((error.tensor_name(), error.found_text()), (Some("b"), Some("'p' and 'q'")));
+    assert_eq!(
+        (error.tensor_name(), error.found_text()),
+        (Some("b"), Some("'p' and 'q'"))
+    );
     let mut limits = Limits::DEFAULT;
     limits.tensors = 1;
     let list = with_list("1", r#"[{"path":"p","tensors":["a","b"],"bytes":1}]"#);
@@ -133,13 +216,56 @@ fn malformed_lists() {
 fn paths_are_plain_file_names() {
     let check = |path: &str| ShardIndex::new(vec![shard(path, &[], 0)]);
     for bad in [
-        "", ".", "..", "../m", "a/b", "/etc/passwd", "a\\b", "..\\b", "C:b", "c:", "m:stream", "a\0b", "a\nb", "\u{7f}",
-        "\u{85}", " m", "m ", "m.", "m..", "...", "CON", "con", "Nul.deathtensors", "aux.tar.gz", "PRN ", "COM1", "com9.dt",
-        "LPT5", "lpt0.x", "COM¹", "LPT³.dt", "CONIN$", "conout$.x", "NUL .dt",
+        "",
+        ".",
+        "..",
+        "../m",
+        "a/b",
+        "/etc/passwd",
+        "a\\b",
+        "..\\b",
+        "C:b",
+        "c:",
+        "m:stream",
+        "a\0b",
+        "a\nb",
+        "\u{7f}",
+        "\u{85}",
+        " m",
+        "m ",
+        "m.",
+        "m..",
+        "...",
+        "CON",
+        "con",
+        "Nul.deathtensors",
+        "aux.tar.gz",
+        "PRN ",
+        "COM1",
+        "com9.dt",
+        "LPT5",
+        "lpt0.x",
+        "COM¹",
+        "LPT³.dt",
+        "CONIN$",
+        "conout$.x",
+        "NUL .dt",
     ] {
         assert_eq!(code(check(bad)), Code::ShardsPath, "{bad:?}");
     }
-    for good in ["m", ".hidden", "m-00001-of-00002.deathtensors", "é 日本.dt", "CONSOLE", "COM", "COM10", "LPTX", "nul1", "a..b", "(x)"] {
+    for good in [
+        "m",
+        ".hidden",
+        "m-00001-of-00002.deathtensors",
+        "é 日本.dt",
+        "CONSOLE",
+        "COM",
+        "COM10",
+        "LPTX",
+        "nul1",
+        "a..b",
+        "(x)",
+    ] {
         assert!(check(good).is_ok(), "{good:?}");
     }
     assert!(check(&"x".repeat(255)).is_ok());
@@ -151,15 +277,23 @@ fn paths_are_plain_file_names() {
 fn a_shard_holds_what_was_promised() {
     let index = ShardIndex::new(vec![shard("p", &["a", "b"], 2), shard("q", &["c"], 1)]).unwrap();
     let holding = |names: &[&str]| {
-        let entries = names.iter().map(|n| format!(r#""{n}":{{"dtype":"U8","shape":[],"data_offsets":[0,1]}}"#));
+        let entries = names
+            .iter()
+            .map(|n| format!(r#""{n}":{{"dtype":"U8","shape":[],"data_offsets":[0,1]}}"#));
         header(&entries.collect::<Vec<_>>().join(","))
     };
     assert!(index.check_shard(0, &holding(&["b", "a"])).is_ok());
     assert!(index.check_shard(1, &holding(&["c"])).is_ok());
     let refused = |nth, names: &[&str]| why(index.check_shard(nth, &holding(names)));
     assert_eq!(refused(0, &["a"]), (Code::ShardsMismatch, Some("b".into())));
-    assert_eq!(refused(0, &["a", "b", "c"]), (Code::ShardsMismatch, Some("c".into())));
-    assert_eq!(refused(0, &["a", "b", "x"]), (Code::ShardsMismatch, Some("x".into())));
+    assert_eq!(
+        refused(0, &["a", "b", "c"]),
+        (Code::ShardsMismatch, Some("c".into()))
+    );
+    assert_eq!(
+        refused(0, &["a", "b", "x"]),
+        (Code::ShardsMismatch, Some("x".into()))
+    );
     assert_eq!(refused(1, &[]), (Code::ShardsMismatch, Some("c".into())));
     assert_eq!(refused(2, &[]), (Code::ShardsMismatch, None));
 }
@@ -180,13 +314,19 @@ fn indices_of_safetensors() {
 "#,
     )
     .unwrap();
-    let wanted = [shard("model-00001-of-00002.safetensors", &["b", "c"], 0), shard("model-00002-of-00002.safetensors", &["a"], 0)];
+    let wanted = [
+        shard("model-00001-of-00002.safetensors", &["b", "c"], 0),
+        shard("model-00002-of-00002.safetensors", &["a"], 0),
+    ];
     assert_eq!(index.shards, wanted);
     assert_eq!(index.find("a"), Some(1));
     for text in ["", "[]", "hello", r#"{"metadata":{}}"#, "{}"] {
         assert_eq!(code(read(text)), Code::ShardsNotIndex, "{text}");
     }
-    assert_eq!(code(ShardIndex::parse_safetensors_index(b"\xff", &limits)), Code::ShardsNotIndex);
+    assert_eq!(
+        code(ShardIndex::parse_safetensors_index(b"\xff", &limits)),
+        Code::ShardsNotIndex
+    );
     for text in [
         r#"{"weight_map":[]}"#,
         r#"{"weight_map":{"a":1}}"#,
@@ -198,7 +338,10 @@ fn indices_of_safetensors() {
     ] {
         assert_eq!(code(read(text)), Code::ShardsList, "{text}");
     }
-    assert_eq!(code(read(r#"{"weight_map":{"a":"../p"}}"#)), Code::ShardsPath);
+    assert_eq!(
+        code(read(r#"{"weight_map":{"a":"../p"}}"#)),
+        Code::ShardsPath
+    );
 }
 
 proptest! {

@@ -8,10 +8,13 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import NoReturn
 
 from .. import __version__
 from ..errors import DeathTensorsError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _OK, _DIFFERENT, _MISUSE, _UNREADABLE = 0, 1, 2, 3
 _FAULT = 70
@@ -137,7 +140,7 @@ def _line(error: DeathTensorsError, words: list[str]) -> str:
         line = f"{printable(error.path)}: {line}"
     safetensors = [word for word in words if word.endswith(".safetensors")]
     if error.code == "prefix.magic" and safetensors:
-        line += f"; convert it first: deathtensors convert from-safetensors {safetensors[0]}"
+        line += f"; try: deathtensors convert from-safetensors {printable(safetensors[0])}"
     return line
 
 

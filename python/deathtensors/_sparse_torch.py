@@ -132,9 +132,7 @@ def _is_group(f: DtFile | ShardedReader, name: str) -> bool:
     """Whether any part says that it belongs to a sparse tensor of that name."""
     roles = {"values", "shape", "indices"}.union(*_COMPRESSED.values())
     parts = [f"{name}.{role}" for role in roles]
-    return any(
-        f.info(part)["metadata"].get("sparse_parent") == name for part in parts if part in f
-    )
+    return any(f.info(part)["metadata"].get("sparse_parent") == name for part in parts if part in f)
 
 
 def _shape(f: DtFile | ShardedReader, name: str) -> list[int]:

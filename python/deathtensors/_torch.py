@@ -48,8 +48,10 @@ def tensor(buffer: Buffer, dtype: str, shape: Sequence[int], name: str) -> torch
     if not buffer.nbytes:
         return torch.empty(tuple(shape), dtype=kind, device="cpu")
     data: Any = swapped(buffer, dtype) if BIG else buffer
-    flat = torch.frombuffer(data, dtype=kind)
-    return flat if len(shape) == 1 else flat.reshape(shape)
+    value = torch.frombuffer(data, dtype=kind)
+    # Of the same number of elements, so nothing is resized; unlike reshape() it
+    # makes no view of another tensor, which costs less and holds no base alive.
+    return value if len(shape) == 1 else value.resize_(tuple(shape))
 
 
 def _packed_shape(shape: Sequence[int], name: str) -> list[int]:

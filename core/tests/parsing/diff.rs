@@ -149,9 +149,20 @@ proptest! {
     fn every_name_is_somewhere(a in specs(), b in specs(), cut in any::<prop::sample::Index>()) {
         // Two models that share some tensors.
         let mut b = b;
-        let shared: Vec<_> = a.iter().take(cut.index(a.len() + 1)).filter(|s| !b.iter().any(|o| o.name == s.name)).cloned().collect();
-        b.extend(shared.into_iter().map(|mut s| { s.alias_of = None; s }));
-        let (a, b) = (plan(&a, &Default::default(), &WriteOptions::default()), plan(&b, &Default::default(), &WriteOptions::default()));
+        let shared: Vec<_> = a
+            .iter()
+            .take(cut.index(a.len() + 1))
+            .filter(|s| !b.iter().any(|o| o.name == s.name))
+            .cloned()
+            .collect();
+        b.extend(shared.into_iter().map(|mut s| {
+            s.alias_of = None;
+            s
+        }));
+        let (a, b) = (
+            plan(&a, &Default::default(), &WriteOptions::default()),
+            plan(&b, &Default::default(), &WriteOptions::default()),
+        );
         let (a, b) = (a.header(), b.header());
         let diff: Diff<'_> = compare(a, b, true);
         for t in a.tensors() {
@@ -162,13 +173,21 @@ proptest! {
         }
         prop_assert!(diff.added.is_sorted() && diff.removed.is_sorted());
         for t in a.tensors() {
-            let Some(other) = b.find(t.name) else { continue };
+            let Some(other) = b.find(t.name) else {
+                continue;
+            };
             let (shape, dtype) = (t.shape != other.shape, t.dtype != other.dtype);
             let places = (a.position(t.name).unwrap(), b.position(t.name).unwrap());
             prop_assert_eq!(diff.shape_changed.iter().any(|c| c.0 == t.name), shape);
             prop_assert_eq!(diff.dtype_changed.iter().any(|c| c.0 == t.name), dtype);
-            prop_assert_eq!(diff.metadata_changed.iter().any(|c| c.0 == t.name), !t.metadata.same_as(&other.metadata));
-            prop_assert_eq!(diff.undecided.contains(&places), !shape && !dtype && t.nbytes() > 0);
+            prop_assert_eq!(
+                diff.metadata_changed.iter().any(|c| c.0 == t.name),
+                !t.metadata.same_as(&other.metadata)
+            );
+            prop_assert_eq!(
+                diff.undecided.contains(&places),
+                !shape && !dtype && t.nbytes() > 0
+            );
         }
         prop_assert!(compare(a, a, true).is_empty());
     }

@@ -103,12 +103,24 @@ proptest! {
             end = f.end;
         }
         prop_assert_eq!(end, data_bytes);
-        let within = |f: &Range<u64>| filled.iter().copied().filter(|s| s.0 < f.end && f.start < s.1).collect::<Vec<_>>();
+        let within = |f: &Range<u64>| {
+            filled
+                .iter()
+                .copied()
+                .filter(|s| s.0 < f.end && f.start < s.1)
+                .collect::<Vec<_>>()
+        };
         let long = |s: &(u64, u64)| s.1 - s.0 > frame;
-        for (f, next) in frames.iter().zip(frames.iter().skip(1).map(Some).chain([None])) {
+        for (f, next) in frames
+            .iter()
+            .zip(frames.iter().skip(1).map(Some).chain([None]))
+        {
             let tensors = within(f);
             // A tensor longer than a frame shares none.
-            prop_assert!(tensors.len() == 1 || !tensors.iter().any(long), "{tensors:?} in {f:?}");
+            prop_assert!(
+                tensors.len() == 1 || !tensors.iter().any(long),
+                "{tensors:?} in {f:?}"
+            );
             // Small neighbours share: the next did not fit. Only what is too long,
             // a gap before it included, is cut elsewhere than at a tensor's end.
             let Some(next) = next else { continue };
@@ -116,40 +128,61 @@ proptest! {
             let at_end = |at: u64| at == 0 || filled.iter().any(|s| s.1 == at);
             if let (Some(first), true) = (following.first(), at_end(f.start) && at_end(f.end)) {
                 let small = !tensors.iter().chain(&following).any(long);
-                prop_assert!(!small || first.1 - f.start > frame, "{f:?} could hold {first:?}");
+                prop_assert!(
+                    !small || first.1 - f.start > frame,
+                    "{f:?} could hold {first:?}"
+                );
             }
         }
     }
 
     #[test]
-    fn tables_come_back(frames in prop::collection::vec((1u64..300, 0u64..300), 0..20), queries in prop::collection::vec((0u64..4000, 0u64..900), 8)) {
+    fn tables_come_back(
+        frames in prop::collection::vec((1u64..300, 0u64..300), 0..20),
+        queries in prop::collection::vec((0u64..4000, 0u64..900), 8),
+    ) {
         let table = table(&frames);
         let file = compressed(&table);
         let catalogue = open(&file).unwrap();
-        for opening in [TableOpening::new(&catalogue), TableOpening::guessing(&catalogue)] {
+        for opening in [
+            TableOpening::new(&catalogue),
+            TableOpening::guessing(&catalogue),
+        ] {
             let found = read(opening, &file).unwrap();
             prop_assert_eq!(found.as_ref(), Some(&table));
         }
         prop_assert_eq!(table.len(), frames.len());
         prop_assert_eq!(table.frames().len(), frames.len());
-        let listed: Vec<_> = table.frames().map(|f| (f.stored.end - f.stored.start, f.data.end - f.data.start)).collect();
+        let listed: Vec<_> = table
+            .frames()
+            .map(|f| (f.stored.end - f.stored.start, f.data.end - f.data.start))
+            .collect();
         prop_assert_eq!(listed, frames);
         for (start, size) in queries {
             let range = start..(start + size).min(table.totals().1);
             let covering = table.covering(&range);
             for (nth, f) in table.frames().enumerate() {
                 let touches = !range.is_empty()
-                    && f.data.start < range.end && range.start < f.data.end && f.data.start < f.data.end;
+                    && f.data.start < range.end
+                    && range.start < f.data.end
+                    && f.data.start < f.data.end;
                 let between = covering.contains(&nth);
                 prop_assert!(!touches || between, "{f:?} is needed for {range:?}");
                 // Empty frames between others come along, nothing else does.
-                prop_assert!(!between || touches || f.data.is_empty(), "{f:?} is not needed for {range:?}");
+                prop_assert!(
+                    !between || touches || f.data.is_empty(),
+                    "{f:?} is not needed for {range:?}"
+                );
             }
         }
     }
 
     #[test]
-    fn damaged_tables_never_panic(frames in prop::collection::vec((1u64..30, 1u64..30), 0..6), hits in prop::collection::vec((1usize..80, any::<u8>()), 1..4), cut in 0usize..20) {
+    fn damaged_tables_never_panic(
+        frames in prop::collection::vec((1u64..30, 1u64..30), 0..6),
+        hits in prop::collection::vec((1usize..80, any::<u8>()), 1..4),
+        cut in 0usize..20,
+    ) {
         let table = table(&frames);
         let mut file = compressed(&table);
         let head = open(&file).unwrap().blob().start as usize;
@@ -160,11 +193,18 @@ proptest! {
         }
         file.truncate(file.len().saturating_sub(cut).max(head));
         let catalogue = open(&file).unwrap();
-        for opening in [TableOpening::new(&catalogue), TableOpening::guessing(&catalogue)] {
+        for opening in [
+            TableOpening::new(&catalogue),
+            TableOpening::guessing(&catalogue),
+        ] {
             if let Ok(Some(found)) = read(opening, &file) {
                 prop_assert_eq!(found.totals().1, catalogue.data_bytes());
                 prop_assert!(found.totals().0 <= catalogue.blob().end - catalogue.blob().start);
-                prop_assert!(found.frames().all(|f| f.stored.start <= f.stored.end && f.data.start <= f.data.end));
+                prop_assert!(
+                    found
+                        .frames()
+                        .all(|f| f.stored.start <= f.stored.end && f.data.start <= f.data.end)
+                );
             }
         }
     }

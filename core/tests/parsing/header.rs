@@ -272,7 +272,11 @@ fn rows_are_whole_bytes() {
 
 proptest! {
     #[test]
-    fn emitted_headers_parse_to_the_same(specs in specs(), global in pairs(), options in options()) {
+    fn emitted_headers_parse_to_the_same(
+        specs in specs(),
+        global in pairs(),
+        options in options(),
+    ) {
         let planned = plan(&specs, &global, &options);
         let text = planned.header().to_json();
         let header = parse(&text).unwrap();
@@ -283,7 +287,10 @@ proptest! {
         let seen: Value = serde_json::from_str(&text).unwrap();
         prop_assert_eq!(&seen["format"], "deathtensors");
         prop_assert_eq!(&seen["format_version"], 1);
-        prop_assert_eq!(&seen["global_metadata"], &serde_json::to_value(&global).unwrap());
+        prop_assert_eq!(
+            &seen["global_metadata"],
+            &serde_json::to_value(&global).unwrap()
+        );
         let names: Vec<_> = seen["tensors"].as_object().unwrap().keys().collect();
         prop_assert_eq!(names, specs.iter().map(|s| &s.name).collect::<Vec<_>>());
         for (spec, tensor) in specs.iter().zip(header.tensors()) {
@@ -291,27 +298,52 @@ proptest! {
             prop_assert_eq!(tensor.name, &spec.name);
             prop_assert_eq!(tensor.dtype, spec.dtype);
             prop_assert_eq!(tensor.shape, &spec.shape);
-            prop_assert!(tensor.metadata.iter().eq(spec.metadata.iter().map(|(k, v)| (&**k, &**v))));
+            prop_assert!(
+                tensor
+                    .metadata
+                    .iter()
+                    .eq(spec.metadata.iter().map(|(k, v)| (&**k, &**v)))
+            );
             prop_assert_eq!(&seen["dtype"], spec.dtype.as_str());
             prop_assert_eq!(&seen["shape"], &Value::from(spec.shape.clone()));
-            prop_assert_eq!(&seen["data_offsets"], &Value::from(vec![tensor.start, tensor.end]));
-            prop_assert_eq!(&seen["metadata"], &serde_json::to_value(&spec.metadata).unwrap());
+            prop_assert_eq!(
+                &seen["data_offsets"],
+                &Value::from(vec![tensor.start, tensor.end])
+            );
+            prop_assert_eq!(
+                &seen["metadata"],
+                &serde_json::to_value(&spec.metadata).unwrap()
+            );
             prop_assert_eq!(seen.get("sha256").is_some(), options.digests);
         }
     }
 
     #[test]
     fn names_are_found_like_in_a_map(specs in specs(), other in crate::support::name()) {
-        let header = plan(&specs, &Default::default(), &Default::default()).header().clone();
-        let map: HashMap<_, _> = specs.iter().enumerate().map(|(nth, s)| (s.name.clone(), nth)).collect();
+        let header = plan(&specs, &Default::default(), &Default::default())
+            .header()
+            .clone();
+        let map: HashMap<_, _> = specs
+            .iter()
+            .enumerate()
+            .map(|(nth, s)| (s.name.clone(), nth))
+            .collect();
         for name in map.keys().chain([&other]) {
             prop_assert_eq!(header.position(name), map.get(name).copied());
         }
     }
 
     #[test]
-    fn damaged_headers_never_panic(specs in specs(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
-        let mut text = plan(&specs, &Default::default(), &Default::default()).header().to_json().into_bytes();
+    fn damaged_headers_never_panic(
+        specs in specs(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        cut in any::<bool>(),
+    ) {
+        let mut text = plan(&specs, &Default::default(), &Default::default())
+            .header()
+            .to_json()
+            .into_bytes();
         let at = at.index(text.len());
         text[at] = byte;
         if cut {

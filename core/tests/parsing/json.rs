@@ -104,7 +104,11 @@ proptest! {
 
     #[test]
     fn any_valid_value_is_skipped(value in any_json(), pretty in any::<bool>()) {
-        let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
+        let text = if pretty {
+            serde_json::to_string_pretty(&value)
+        } else {
+            serde_json::to_string(&value)
+        };
         prop_assert!(parse(with_unknown(&text.unwrap())).is_ok());
     }
 
@@ -117,7 +121,12 @@ proptest! {
     }
 
     #[test]
-    fn damaged_json_is_judged_like_serde(value in any_json(), at in any::<prop::sample::Index>(), piece in pieces(), cut in 0usize..4) {
+    fn damaged_json_is_judged_like_serde(
+        value in any_json(),
+        at in any::<prop::sample::Index>(),
+        piece in pieces(),
+        cut in 0usize..4,
+    ) {
         let text = with_unknown(&value.to_string());
         let chars: Vec<char> = text.chars().collect();
         let at = at.index(chars.len());
@@ -132,22 +141,32 @@ proptest! {
     #[test]
     fn strings_come_back(value in text(), key in text()) {
         let entry = |key: &str, value: &str| {
-            let text = format!(r#"{{"format":"deathtensors","format_version":1,"global_metadata":{{{key}:{value}}},"tensors":{{}}}}"#);
+            let text = format!(
+                r#"{{"format":"deathtensors","format_version":1,"global_metadata":{{{key}:{value}}},"tensors":{{}}}}"#
+            );
             parse(text).unwrap()
         };
-        let plain = entry(&Value::from(key.as_str()).to_string(), &Value::from(value.as_str()).to_string());
+        let plain = entry(
+            &Value::from(key.as_str()).to_string(),
+            &Value::from(value.as_str()).to_string(),
+        );
         let escaped = entry(&all_escaped(&key), &all_escaped(&value));
         for header in [plain, escaped] {
             prop_assert_eq!(header.global_metadata().get(&key), Some(value.as_str()));
             let again: Value = serde_json::from_str(&header.to_json()).unwrap();
-            prop_assert_eq!(&again["global_metadata"][key.as_str()], &Value::from(value.as_str()));
+            prop_assert_eq!(
+                &again["global_metadata"][key.as_str()],
+                &Value::from(value.as_str())
+            );
         }
     }
 
     #[test]
     fn numbers_come_back(number in any::<u64>()) {
         // A size of zero, so that any dimension below 2^63 is fine.
-        let text = json(&format!(r#""w":{{"dtype":"U8","shape":[0],"data_offsets":[{number}, {number}]}}"#));
+        let text = json(&format!(
+            r#""w":{{"dtype":"U8","shape":[0],"data_offsets":[{number}, {number}]}}"#
+        ));
         prop_assert_eq!(parse(text).unwrap().at(0).unwrap().start, number);
     }
 }

@@ -237,7 +237,12 @@ fn what_is_tolerated() {
 
 proptest! {
     #[test]
-    fn manifests_come_back(specs in specs(), global in pairs(), options in options(), version in crate::support::text()) {
+    fn manifests_come_back(
+        specs in specs(),
+        global in pairs(),
+        options in options(),
+        version in crate::support::text(),
+    ) {
         let plan = plan(&specs, &global, &options);
         let text = manifest::emit(plan.header(), &version, "at noon");
         prop_assert!(text.is_ascii());
@@ -245,8 +250,15 @@ proptest! {
         prop_assert_eq!(again.library_version.as_deref(), Some(&*version));
         prop_assert_eq!(again.written_at.as_deref(), Some("at noon"));
         // The same header, but for the note of who wrote it.
-        let created_by = concat!("\"created_by\":\"deathtensors ", env!("CARGO_PKG_VERSION"), "\",");
-        prop_assert_eq!(again.header.to_json(), plan.header().to_json().replacen(created_by, "", 1));
+        let created_by = concat!(
+            "\"created_by\":\"deathtensors ",
+            env!("CARGO_PKG_VERSION"),
+            "\","
+        );
+        prop_assert_eq!(
+            again.header.to_json(),
+            plan.header().to_json().replacen(created_by, "", 1)
+        );
 
         let seen: Value = serde_json::from_str(&text).unwrap();
         for t in plan.header().tensors() {
@@ -259,7 +271,11 @@ proptest! {
     }
 
     #[test]
-    fn damaged_manifests_never_panic(at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
+    fn damaged_manifests_never_panic(
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        cut in any::<bool>(),
+    ) {
         let mut text = OLD.as_bytes().to_vec();
         let at = at.index(text.len());
         text[at] = byte;

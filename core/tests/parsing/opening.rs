@@ -165,14 +165,22 @@ fn outcome(result: Result<Catalogue, Error>) -> String {
 
 proptest! {
     #[test]
-    fn overlaps_are_found_like_by_comparing_all(spans in prop::collection::vec((0u64..40, 0u64..8), 0..8)) {
+    fn overlaps_are_found_like_by_comparing_all(
+        spans in prop::collection::vec((0u64..40, 0u64..8), 0..8),
+    ) {
         let entries = spans.iter().enumerate().map(|(nth, (start, size))| {
-            format!(r#""t{nth}":{{"dtype":"U8","shape":[{size}],"data_offsets":[{start},{}]}}"#, start + size)
+            format!(
+                r#""t{nth}":{{"dtype":"U8","shape":[{size}],"data_offsets":[{start},{}]}}"#,
+                start + size
+            )
         });
-        let result = open(&file(0, json(&entries.collect::<Vec<_>>().join(",")).as_bytes(), &[0; 64]));
-        let overlap = |a: &(u64, u64), b: &(u64, u64)| {
-            a != b && a.0.max(b.0) < (a.0 + a.1).min(b.0 + b.1)
-        };
+        let result = open(&file(
+            0,
+            json(&entries.collect::<Vec<_>>().join(",")).as_bytes(),
+            &[0; 64],
+        ));
+        let overlap =
+            |a: &(u64, u64), b: &(u64, u64)| a != b && a.0.max(b.0) < (a.0 + a.1).min(b.0 + b.1);
         let any = spans.iter().any(|a| spans.iter().any(|b| overlap(a, b)));
         prop_assert_eq!(result.is_err(), any);
         if any {
@@ -182,9 +190,14 @@ proptest! {
 
     #[test]
     fn however_the_bytes_come(
-        specs in specs(), global in pairs(), options in options(),
+        specs in specs(),
+        global in pairs(),
+        options in options(),
         damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
-        windows in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..6),
+        windows in prop::collection::vec(
+            (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
+            0..6,
+        ),
     ) {
         let mut bytes = written(&plan(&specs, &global, &options));
         if let Some((at, byte)) = damage {
@@ -217,16 +230,26 @@ proptest! {
     }
 
     #[test]
-    fn whatever_opens_is_consistent(specs in specs(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn whatever_opens_is_consistent(
+        specs in specs(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
         let mut bytes = written(&plan(&specs, &Default::default(), &Default::default()));
         let at = at.index(bytes.len());
         bytes[at] = byte;
-        let Ok(catalogue) = open(&bytes) else { return Ok(()) };
+        let Ok(catalogue) = open(&bytes) else {
+            return Ok(());
+        };
         prop_assert!(catalogue.blob().end <= bytes.len() as u64);
         for t in catalogue.header().tensors() {
             prop_assert_eq!(t.dtype.nbytes(t.shape).unwrap(), t.nbytes());
             if let Some(range) = catalogue.locate(t.data()) {
-                prop_assert!(bytes.get(range.start as usize..range.end as usize).is_some());
+                prop_assert!(
+                    bytes
+                        .get(range.start as usize..range.end as usize)
+                        .is_some()
+                );
             }
         }
     }

@@ -258,12 +258,25 @@ proptest! {
         if options.checksum {
             bytes.extend([0; 32]);
         }
-        prop_assert_eq!(plan.head(), WritePlan::new(&specs, &global, &options, &Limits::DEFAULT).unwrap().head());
+        prop_assert_eq!(
+            plan.head(),
+            WritePlan::new(&specs, &global, &options, &Limits::DEFAULT)
+                .unwrap()
+                .head()
+        );
         let catalogue = open(&bytes).unwrap();
         prop_assert_eq!(catalogue.flags().checksum, options.checksum);
         prop_assert_eq!(catalogue.data_bytes(), plan.data_bytes());
-        prop_assert_eq!(catalogue.blob().end - catalogue.blob().start, plan.data_bytes());
-        prop_assert!(catalogue.blob().start.is_multiple_of(options.alignment.max(BLOB_ALIGNMENT)));
+        prop_assert_eq!(
+            catalogue.blob().end - catalogue.blob().start,
+            plan.data_bytes()
+        );
+        prop_assert!(
+            catalogue
+                .blob()
+                .start
+                .is_multiple_of(options.alignment.max(BLOB_ALIGNMENT))
+        );
         let header = catalogue.header();
         let read: Vec<_> = global.iter().map(|(k, v)| (&**k, &**v)).collect();
         prop_assert_eq!(header.global_metadata().iter().collect::<Vec<_>>(), read);
@@ -278,7 +291,11 @@ proptest! {
                 prop_assert_eq!(plan.slot(nth), None);
                 continue;
             }
-            let alignment = if t.nbytes() == 0 { 1 } else { spec.dtype.alignment().max(options.alignment) };
+            let alignment = if t.nbytes() == 0 {
+                1
+            } else {
+                spec.dtype.alignment().max(options.alignment)
+            };
             prop_assert_eq!(t.start, end.next_multiple_of(alignment));
             prop_assert_eq!(plan.slot(nth), Some(t.data()));
             end = t.end;
@@ -289,9 +306,21 @@ proptest! {
     #[test]
     fn extending_twice_is_consistent(first in specs(), second in specs(), global in pairs()) {
         let base = plan(&first, &global, &WriteOptions::default());
-        let second: Vec<_> = second.into_iter().map(|mut s| { s.name.push_str(".2"); s }).collect();
+        let second: Vec<_> = second
+            .into_iter()
+            .map(|mut s| {
+                s.name.push_str(".2");
+                s
+            })
+            .collect();
         let taken = second.iter().any(|s| base.header().find(&s.name).is_some());
-        let longer = WritePlan::extend(base.header(), &second, &global, &WriteOptions::default(), &Limits::DEFAULT);
+        let longer = WritePlan::extend(
+            base.header(),
+            &second,
+            &global,
+            &WriteOptions::default(),
+            &Limits::DEFAULT,
+        );
         prop_assert_eq!(longer.is_err(), taken);
         if let Ok(longer) = longer {
             let catalogue = open(&written(&longer)).unwrap();

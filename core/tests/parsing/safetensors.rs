@@ -332,9 +332,17 @@ proptest! {
     fn converted_there_and_back(
         tensors in prop::collection::btree_map(
             name(),
-            dtype().prop_filter("not in safetensors", |&d| d != Dtype::C128).prop_flat_map(|d| (Just(d), shape(d))),
+            dtype()
+                .prop_filter("not in safetensors", |&d| d != Dtype::C128)
+                .prop_flat_map(|d| (Just(d), shape(d))),
             0..10,
-        ).prop_map(|all| all.into_iter().map(|(name, (dtype, shape))| (name, dtype, shape)).collect::<Vec<_>>()).prop_shuffle(),
+        )
+        .prop_map(|all| {
+            all.into_iter()
+                .map(|(name, (dtype, shape))| (name, dtype, shape))
+                .collect::<Vec<_>>()
+        })
+        .prop_shuffle(),
         metadata in pairs(),
     ) {
         let (bytes, data) = written_by_safetensors(&tensors, &metadata);
@@ -350,15 +358,23 @@ proptest! {
     }
 
     #[test]
-    fn ours_there_and_back(specs in specs(), global in pairs(), options in options(), odd in text()) {
+    fn ours_there_and_back(
+        specs in specs(),
+        global in pairs(),
+        options in options(),
+        odd in text(),
+    ) {
         let mut global = global;
         global.insert("odd".into(), odd);
-        let specs: Vec<_> = specs.into_iter().map(|mut s| {
-            if s.dtype == Dtype::C128 {
-                s.dtype = Dtype::C64;
-            }
-            s
-        }).collect();
+        let specs: Vec<_> = specs
+            .into_iter()
+            .map(|mut s| {
+                if s.dtype == Dtype::C128 {
+                    s.dtype = Dtype::C64;
+                }
+                s
+            })
+            .collect();
         let planned = plan(&specs, &global, &options);
         prop_assert!(open(&written(&planned)).is_ok() || options.checksum);
         let (bytes, spans) = emit(planned.header()).unwrap();
@@ -371,12 +387,20 @@ proptest! {
         prop_assert_eq!(metadata, global);
         prop_assert_eq!(again.len(), specs.len());
         for (a, b) in again.iter().zip(&specs) {
-            prop_assert_eq!((&a.name, a.dtype, &a.shape, &a.metadata), (&b.name, b.dtype, &b.shape, &b.metadata));
+            prop_assert_eq!(
+                (&a.name, a.dtype, &a.shape, &a.metadata),
+                (&b.name, b.dtype, &b.shape, &b.metadata)
+            );
         }
     }
 
     #[test]
-    fn damaged_headers_never_panic(at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>(), data in 0u64..70) {
+    fn damaged_headers_never_panic(
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        cut in any::<bool>(),
+        data in 0u64..70,
+    ) {
         let mut text = REAL.as_bytes().to_vec();
         let at = at.index(text.len());
         text[at] = byte;
@@ -384,7 +408,11 @@ proptest! {
             text.truncate(at);
         }
         if let Ok(file) = parse(&text, 8 + text.len() as u64 + data, &LIMITS) {
-            let mut spans: Vec<_> = file.tensors.iter().map(|t| (t.data.start, t.data.end)).collect();
+            let mut spans: Vec<_> = file
+                .tensors
+                .iter()
+                .map(|t| (t.data.start, t.data.end))
+                .collect();
             spans.sort();
             let mut end = 0;
             for span in spans {

@@ -346,13 +346,22 @@ fn indices_of_safetensors() {
 
 proptest! {
     #[test]
-    fn indices_come_back(names in prop::collection::btree_map(name(), 0usize..5, 0..20), sizes in prop::collection::vec(any::<u32>(), 5), rooted in any::<bool>(), user in crate::support::pairs()) {
-        let mut shards: Vec<_> = sizes.iter().enumerate().map(|(nth, &bytes)| Shard {
-            path: shard_name("stem é", nth, sizes.len(), ".deathtensors"),
-            tensors: Vec::new(),
-            bytes: bytes.into(),
-            root: rooted.then_some([nth as u8; 32]),
-        }).collect();
+    fn indices_come_back(
+        names in prop::collection::btree_map(name(), 0usize..5, 0..20),
+        sizes in prop::collection::vec(any::<u32>(), 5),
+        rooted in any::<bool>(),
+        user in crate::support::pairs(),
+    ) {
+        let mut shards: Vec<_> = sizes
+            .iter()
+            .enumerate()
+            .map(|(nth, &bytes)| Shard {
+                path: shard_name("stem é", nth, sizes.len(), ".deathtensors"),
+                tensors: Vec::new(),
+                bytes: bytes.into(),
+                root: rooted.then_some([nth as u8; 32]),
+            })
+            .collect();
         for (name, &nth) in &names {
             shards[nth].tensors.push(name.clone());
         }
@@ -369,7 +378,10 @@ proptest! {
     }
 
     #[test]
-    fn shards_are_filled_in_order(sizes in prop::collection::vec(0u64..20, 0..30), most in 0u64..40) {
+    fn shards_are_filled_in_order(
+        sizes in prop::collection::vec(0u64..20, 0..30),
+        most in 0u64..40,
+    ) {
         let ranges = assign(&sizes, most);
         let all: Vec<_> = ranges.iter().cloned().flatten().collect();
         prop_assert_eq!(all, (0..sizes.len()).collect::<Vec<_>>());
@@ -383,7 +395,9 @@ proptest! {
     }
 
     #[test]
-    fn sizes_near_the_end_of_64_bits(sizes in prop::collection::vec(u64::MAX - 3..=u64::MAX, 0..5)) {
+    fn sizes_near_the_end_of_64_bits(
+        sizes in prop::collection::vec(u64::MAX - 3..=u64::MAX, 0..5),
+    ) {
         prop_assert_eq!(assign(&sizes, u64::MAX - 4).len(), sizes.len());
     }
 }

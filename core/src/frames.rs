@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 /// Uncompressed length of a frame in bytes, unless the writer is told otherwise.
-pub const FRAME_BYTES: u64 = 1 << 20;
+pub const FRAME_BYTES: u64 = 256 << 10;
 
 const SKIPPABLE_MAGIC: u32 = 0x184d_2a5e;
 const TABLE_MAGIC: u32 = 0x8f92_eab1;

@@ -365,7 +365,7 @@ impl TensorFile {
                 return Ok(());
             }
         };
-        let batch = 2 * num_threads();
+        let batch = 8 * num_threads();
         let mut buffers: Vec<Vec<u8>> = Vec::new();
         let mut frames = table.covering(&data);
         while !frames.is_empty() {
@@ -413,7 +413,7 @@ impl TensorFile {
         }
         let part = skip..skip + out.len() as u64;
         if length > LONG_FRAME {
-            out.copy_from_slice(part_of(&*self.decode_long(long, nth, frame)?, &part)?);
+            out.copy_from_slice(part_of(&self.decode_long(long, nth, frame)?, &part)?);
             return Ok(());
         }
         SCRATCH.with_borrow_mut(|scratch| {

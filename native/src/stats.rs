@@ -108,7 +108,7 @@ impl TensorFile {
                     let (head, tail) = bytes.split_at(take);
                     held.extend_from_slice(head);
                     bytes = tail;
-                    if held.len() % BLOCK_BYTES != 0 {
+                    if !held.len().is_multiple_of(BLOCK_BYTES) {
                         return Ok(());
                     }
                     add(&held);

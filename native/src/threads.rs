@@ -45,10 +45,11 @@ fn pool() -> Option<Arc<ThreadPool>> {
     // After a fork the threads of the parent's pool do not exist here.
     let process = std::process::id();
     let mut slot = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(held) = slot.as_ref() {
-        if held.process == process && held.pool.current_num_threads() == threads {
-            return Some(held.pool.clone());
-        }
+    if let Some(held) = slot.as_ref()
+        && held.process == process
+        && held.pool.current_num_threads() == threads
+    {
+        return Some(held.pool.clone());
     }
     let pool = ThreadPoolBuilder::new()
         .num_threads(threads)

@@ -480,7 +480,7 @@ fn emit(file: &AtomicFile, bytes: &[u8], footer: &mut Option<Sha256>) -> Result<
 
 impl FrameSink {
     /// Frames in work at once, for each thread.
-    const PER_THREAD: usize = 4;
+    const PER_THREAD: usize = 16;
 
     /// Cuts pieces into the planned frames and compresses those that are full.
     fn write(

@@ -243,7 +243,8 @@ class Reader:
 
         Returns:
             footer, root and frames: True, False, or None where the file carries
-            nothing to check by; tensors: the same by name; errors: one line each.
+            nothing to check by; tensors: the same by name; errors: what ``verify()``
+            would raise, for each thing that differs.
         """
         raise NotImplementedError
 

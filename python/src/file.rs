@@ -398,10 +398,10 @@ fn buffer(
     };
     let align = tensor.dtype.alignment();
     if writable {
-        if let Some((mapping, part)) = file.view(nth, &data, align)? {
-            if let Some(buffer) = Buffer::from_mapping(mapping, part) {
-                return Ok(buffer);
-            }
+        if let Some((mapping, part)) = file.view(nth, &data, align)?
+            && let Some(buffer) = Buffer::from_mapping(mapping, part)
+        {
+            return Ok(buffer);
         }
     } else if let Some(buffer) = Buffer::from_file(file.clone(), |file| file.borrow(nth, &data)) {
         return Ok(buffer);

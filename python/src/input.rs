@@ -54,7 +54,7 @@ impl Sources {
         let dtype = item.get_item(1)?;
         let dtype = Dtype::parse(&dtype.extract::<std::borrow::Cow<'_, str>>()?)
             .map_err(|e| failed(e.into()))?;
-        let shape = sizes(&item.get_item(2)?).map_err(|e| failed(e))?;
+        let shape = sizes(&item.get_item(2)?).map_err(&failed)?;
         let mut spec = TensorSpec::new(name, dtype, shape);
         let metadata = item.get_item(4)?;
         if !metadata.is_none() {

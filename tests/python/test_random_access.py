@@ -14,7 +14,7 @@ import pytest
 import deathtensors as dt
 from helpers import parse, seek_table
 
-FRAME = 1 << 20
+FRAME = 256 << 10
 
 
 def noise(size: int, seed: int = 0) -> np.ndarray[Any, Any]:

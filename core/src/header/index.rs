@@ -54,3 +54,47 @@ fn hash(name: &str) -> u64 {
     fold(u64::from_le_bytes(last));
     state
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use alloc::string::String;
+
+    /// Names with the same hash: a second word that equals the state after the
+    /// first makes the state zero, and it stays so.
+    fn colliding() -> Vec<String> {
+        let names = (0..40_000).filter_map(|n| {
+            let first = format!("{n:08}");
+            let word = u64::from_le_bytes(*first.as_bytes().first_chunk()?);
+            let state = 16 ^ 0x9e37_79b9_7f4a_7c15;
+            let product = u128::from(state ^ word) * 0x9e37_79b9_7f4a_7c15;
+            let second = (product as u64) ^ (product >> 64) as u64;
+            let second = String::from_utf8(second.to_le_bytes().into()).ok()?;
+            Some(first + &second)
+        });
+        names.collect()
+    }
+
+    #[test]
+    fn collisions_are_told_apart() {
+        let names = colliding();
+        assert!(names.len() > 20 && names.iter().all(|name| hash(name) == 0));
+        let name = |nth: u32| names[nth as usize].as_str();
+        let count = names.len() as u32;
+        let index = NameIndex::build(count, name).unwrap();
+        for (nth, wanted) in names.iter().enumerate() {
+            assert_eq!(index.find(wanted, name), Some(nth));
+        }
+        let but_last = NameIndex::build(count - 1, name).unwrap();
+        assert_eq!(but_last.find(name(count - 1), name), None);
+    }
+
+    #[test]
+    fn the_later_of_two_equal_names_is_found() {
+        let mut names = colliding();
+        names.insert(7, names[3].clone());
+        let name = |nth: u32| names[nth as usize].as_str();
+        assert_eq!(NameIndex::build(names.len() as u32, name).unwrap_err(), 7);
+    }
+}

@@ -147,6 +147,10 @@ fn refused_tensors_are_named() {
             swap("[2]", "[4611686018427387904,4,0]"),
             Code::TensorOverflow,
         ),
+        (
+            swap("[2]", "[0,4611686018427387904,4]"),
+            Code::TensorOverflow,
+        ),
         (swap("[2]", "[9223372036854775808,0]"), Code::TensorOverflow),
         (
             swap(r#""F32","shape":[2]"#, r#""F4","shape":[17]"#),

@@ -244,6 +244,8 @@ fn surrogates_stand_in_pairs() {
         r"\ud83d\ud83d",
         r"\ude00\ud83d",
         r"\ud83d\u0041",
+        r"\ud83dxxde00",
+        r"\ud83d\nde00",
     ] {
         assert_eq!(
             code(parse(with_unknown(&format!("\"{lone}\"")))),

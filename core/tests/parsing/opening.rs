@@ -9,15 +9,22 @@ use proptest::prelude::*;
 
 const TWO: &str = r#""a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}"#;
 
+/// A header whose padding is seven bytes long.
+fn two_json() -> Vec<u8> {
+    let mut text = json(TWO).into_bytes();
+    text.resize(text.len().next_multiple_of(8) + 1, b' ');
+    text
+}
+
 fn two(flags: u32) -> Vec<u8> {
-    file(flags, json(TWO).as_bytes(), &[7; 8])
+    file(flags, &two_json(), &[7; 8])
 }
 
 #[test]
 fn the_parts_of_a_file() {
     let bytes = two(CHECKSUM);
     let catalogue = open(&bytes).unwrap();
-    let length = json(TWO).len() as u64;
+    let length = two_json().len() as u64;
     let start = (24 + length).next_multiple_of(8);
     assert_eq!(catalogue.header_range(), 24..24 + length);
     assert_eq!(catalogue.blob(), start..start + 8);
@@ -88,10 +95,7 @@ fn refused_prefixes() {
 
 #[test]
 fn padding_is_nul() {
-    // Makes the padding seven bytes long.
-    let mut text = json(TWO).into_bytes();
-    text.resize(text.len().next_multiple_of(8) + 1, b' ');
-    let good = file(0, &text, &[7; 8]);
+    let (text, good) = (two_json(), two(0));
     assert!(open(&good).is_ok());
     for at in 0..7 {
         let mut bad = good.clone();

@@ -44,21 +44,21 @@ def run_verify(args: argparse.Namespace) -> int:
 
 def _verify_some(reader: DtFile | ShardedReader, args: argparse.Namespace) -> int:
     found: dict[str, bool | None] = {}
-    lines: list[str] = []
+    failures: list[IntegrityError] = []
     for name in args.tensor:
         try:
             found[name] = reader.verify(name) or None
         except IntegrityError as error:
             found[name] = False
-            lines.append(str(error))
+            failures.append(error)
     good = all(found.values())
     if args.json:
-        say_json({"path": args.path, "verified": good, "tensors": found, "errors": lines})
+        say_json({"path": args.path, "verified": good, "tensors": found, "errors": failures})
         return 0 if good else 1
     for name, fine in found.items():
         say(f"{_WORDS[fine]:<5}{printable(name)}")
-    for line in lines:
-        say(line)
+    for failure in failures:
+        say(str(failure))
     return 0 if good else 1
 
 

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from .._deathtensors import printable
 from .._text import human_bytes, human_count, plural
+from ..errors import DeathTensorsError
 
 if TYPE_CHECKING:
     from .._deathtensors import Progress
@@ -39,17 +40,22 @@ def encodable(text: str, stream: IO[str]) -> str:
 
 
 def say_json(value: object) -> None:
-    """Print one JSON value, ASCII only; a number that is not finite becomes null."""
-    print(json.dumps(_finite(value), indent=2, allow_nan=False))
+    """Print one JSON value, ASCII only.
+
+    A number that is not finite becomes null, an error its code, tensor and line.
+    """
+    print(json.dumps(_jsonable(value), indent=2, allow_nan=False))
 
 
-def _finite(value: Any) -> Any:
+def _jsonable(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: _jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [_jsonable(item) for item in value]
+    if isinstance(value, DeathTensorsError):
+        return {"code": value.code, "tensor": value.tensor, "message": str(value)}
     return value
 
 

@@ -1,0 +1,146 @@
+"""Timing: contenders for the same work take turns, and the median of each counts."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Contender:
+    """One way to do a row's work.
+
+    ``run`` returns what it measured: seconds, or bytes in a memory row. Only it is
+    measured; ``before`` and ``after`` are not.
+    """
+
+    label: str
+    run: Callable[[], float]
+    before: Callable[[], object] = lambda: None
+    after: Callable[[], object] = lambda: None
+    samples: list[float] = field(default_factory=list)
+    #: Why there is no result, if there is none.
+    absent: str = ""
+
+    @property
+    def median(self) -> float | None:
+        return statistics.median(self.samples) if self.samples else None
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to reach: the first contender against the one called ``against``.
+
+    kind "ratio": at most ``limit`` times that one; "above": at most ``limit`` more
+    than that one; "absolute": at most ``limit``, against nobody.
+    """
+
+    limit: float
+    against: str = ""
+    kind: str = "ratio"
+
+
+@dataclass
+class Row:
+    """One piece of work, ours first."""
+
+    section: str
+    name: str
+    contenders: list[Contender]
+    targets: tuple[Target, ...] = ()
+    unit: str = "s"
+    #: Deterministic or costly work is measured once.
+    once: bool = False
+    note: str = ""
+
+    @property
+    def ours(self) -> Contender:
+        return self.contenders[0]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How often to measure: at least ``least`` times, slow ones ``least_slow`` times;
+    then on while a contender has used less than ``seconds``, up to ``most`` times."""
+
+    least: int
+    least_slow: int
+    most: int
+    seconds: float
+
+
+FULL = Effort(least=5, least_slow=3, most=31, seconds=3.0)
+QUICK = Effort(least=3, least_slow=1, most=9, seconds=0.4)
+
+
+class Absent(Exception):
+    """A contender cannot take part; the message says why."""
+
+
+def clock(work: Callable[[], object]) -> Callable[[], float]:
+    """Times a call. What it returns lives until the clock has stopped, so that
+    freeing it does not count."""
+
+    def timed() -> float:
+        started = time.perf_counter()
+        kept = work()
+        took = time.perf_counter() - started
+        del kept
+        return took
+
+    return timed
+
+
+def measure(row: Row, effort: Effort) -> None:
+    """Fills in the samples: A B C A B C …, so that what disturbs the machine for a
+    while disturbs all. A contender's first, untimed turn warms caches and lazy
+    imports, unless it is so slow that this cannot matter."""
+    gc.disable()
+    try:
+        if not row.once:
+            for contender in row.contenders:
+                _warm_up(contender, effort)
+        for turn in range(effort.most):
+            waiting = [c for c in row.contenders if _wants_turn(c, row, effort, turn)]
+            if not waiting:
+                break
+            for contender in waiting:
+                _turn(contender, contender.samples)
+            gc.collect()
+    finally:
+        gc.enable()
+
+
+def _wants_turn(contender: Contender, row: Row, effort: Effort, turn: int) -> bool:
+    if contender.absent:
+        return False
+    if row.once or not contender.samples:
+        return turn == 0
+    used = sum(contender.samples)
+    slow = contender.samples[0] > effort.seconds
+    return turn < (effort.least_slow if slow else effort.least) or used < effort.seconds
+
+
+def _warm_up(contender: Contender, effort: Effort) -> None:
+    first: list[float] = []
+    _turn(contender, first)
+    if first and first[0] > effort.seconds:
+        contender.samples = first
+
+
+def _turn(contender: Contender, samples: list[float]) -> None:
+    try:
+        contender.before()
+        try:
+            samples.append(contender.run())
+        finally:
+            contender.after()
+    except Absent as e:
+        contender.absent = str(e)
+
+
+def labels(contenders: Iterable[Contender]) -> list[str]:
+    return [c.label for c in contenders]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -103,10 +103,7 @@ def measure(row: Row, effort: Effort) -> None:
         if not row.once:
             for contender in row.contenders:
                 _warm_up(contender, effort)
-        for turn in range(effort.most):
-            waiting = [c for c in row.contenders if _wants_turn(c, row, effort, turn)]
-            if not waiting:
-                break
+        while waiting := [c for c in row.contenders if _wants_turn(c, row, effort)]:
             for contender in waiting:
                 _turn(contender, contender.samples)
             gc.collect()
@@ -114,14 +111,15 @@ def measure(row: Row, effort: Effort) -> None:
         gc.enable()
 
 
-def _wants_turn(contender: Contender, row: Row, effort: Effort, turn: int) -> bool:
-    if contender.absent:
+def _wants_turn(contender: Contender, row: Row, effort: Effort) -> bool:
+    done = len(contender.samples)
+    if contender.absent or done >= effort.most:
         return False
-    if row.once or not contender.samples:
-        return turn == 0
-    used = sum(contender.samples)
+    if row.once or not done:
+        return not done
     slow = contender.samples[0] > effort.seconds
-    return turn < (effort.least_slow if slow else effort.least) or used < effort.seconds
+    least = effort.least_slow if slow else effort.least
+    return done < least or sum(contender.samples) < effort.seconds
 
 
 def _warm_up(contender: Contender, effort: Effort) -> None:
@@ -140,7 +138,6 @@ def _turn(contender: Contender, samples: list[float]) -> None:
             contender.after()
     except Absent as e:
         contender.absent = str(e)
-
-
-def labels(contenders: Iterable[Contender]) -> list[str]:
-    return [c.label for c in contenders]
+    except Exception as e:
+        # One library's trouble must not cost the whole table.
+        contender.absent = f"failed: {type(e).__name__}: {e}".splitlines()[0]

@@ -3,6 +3,7 @@ also in the other interpreter that runs the old release."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import shutil
 import subprocess
@@ -70,33 +71,29 @@ def mixed(total_bytes: int) -> dict[str, torch.Tensor]:
 
 
 def small(count: int) -> dict[str, torch.Tensor]:
-    """Many small tensors, 256 to 4,096 bytes each, with names as models have them."""
+    """Many small tensors, 128 to 4,096 bytes each, with names as models have them."""
     generator = torch.Generator().manual_seed(7)
-    values = torch.randn(1_024 + count, generator=generator) * 0.02
     out = {}
     for nth in range(count):
-        dtype = _DTYPES[nth % 3]
         elements = 64 << (nth % 5)
         part = ("gate.bias", "up.scale", "down.zeros", "router.weight")[nth % 4]
         name = f"model.layers.{nth // 256}.mlp.experts.{nth // 4 % 64}.{part}"
-        out[name] = values[nth : nth + elements].to(dtype, copy=True)
+        out[name] = (torch.randn(elements, generator=generator) * 0.02).to(_DTYPES[nth % 3])
     return out
 
 
-def make(name: str, size: int) -> dict[str, torch.Tensor]:
-    """A workload by name, as another process asks for it; MiniLM by its path."""
-    if name == "mixed":
+@functools.cache
+def tensors(workload: str, size: int = 0) -> dict[str, torch.Tensor]:
+    """A workload by name: "mixed" of ``size`` bytes, "small" of ``size`` tensors, else
+    the path of a safetensors file. Kept, so that all who ask share the memory."""
+    if workload == "mixed":
         return mixed(size)
-    if name == "small":
+    if workload == "small":
         return small(size)
-    return load_minilm(Path(name))
-
-
-def load_minilm(path: Path) -> dict[str, torch.Tensor]:
-    """The weights in ordinary memory, not in a map of their file."""
     from safetensors.torch import load_file
 
-    return {key: value.clone() for key, value in load_file(path).items()}
+    # In ordinary memory, not in a map of the file.
+    return {key: value.clone() for key, value in load_file(workload).items()}
 
 
 def minilm(build: Path) -> Path:

@@ -51,6 +51,7 @@ def append(
     *,
     digests: bool | None = None,
     compress_level: int = 3,
+    alignment: int = 1,
     progress: Progress | None = None,
 ) -> None: ...
 def save_sharded(
@@ -74,6 +75,7 @@ def from_safetensors(
     compress: bool = False,
     compress_level: int = 3,
     digests: bool = False,
+    alignment: int = 1,
     progress: Progress | None = None,
 ) -> None: ...
 def to_safetensors(src: str, dst: str, *, progress: Progress | None = None) -> None: ...

@@ -136,6 +136,7 @@ def append(
     extra_global_metadata: Mapping[str, str] | None = None,
     *,
     digests: bool | None = None,
+    alignment: int | None = None,
     compress_level: int = 3,
     progress: Progress | None = None,
 ) -> None:
@@ -152,6 +153,7 @@ def append(
         extra_global_metadata: strings to add to the file's; keys that it has already
             keep their value.
         digests: whether the new tensors get digests; None for as the file has.
+        alignment: of the new tensors, see ``save``.
 
     Raises:
         UsageError: a name exists already, or a value cannot be used.
@@ -168,6 +170,7 @@ def append(
         sources(tensors, metadata),
         string_mapping(extra_global_metadata, "extra global metadata"),
         digests=digests,
+        alignment=_alignment(alignment),
         compress_level=compress_level,
         progress=progress,
     )
@@ -179,6 +182,7 @@ def append_file(
     extra_global_metadata: Mapping[str, str] | None = None,
     *,
     digests: bool | None = None,
+    alignment: int | None = None,
     compress_level: int = 3,
     progress: Progress | None = None,
 ) -> None:
@@ -195,6 +199,7 @@ def append_file(
         tuple_sources(tensors),
         string_mapping(extra_global_metadata, "extra global metadata"),
         digests=digests,
+        alignment=_alignment(alignment),
         compress_level=compress_level,
         progress=progress,
     )
@@ -258,6 +263,7 @@ def from_safetensors(
     *,
     compress_level: int = 3,
     digests: bool = False,
+    alignment: int | None = None,
     progress: Progress | None = None,
 ) -> str:
     """Convert a ``.safetensors`` file; neither torch nor safetensors is needed.
@@ -268,7 +274,7 @@ def from_safetensors(
     Args:
         src: the file to read.
         dst: the file to write; None for the same name with ``.deathtensors``.
-        checksum, compress, compress_level, digests, progress: see ``save``.
+        checksum, compress, compress_level, digests, alignment, progress: see ``save``.
 
     Returns:
         The path that was written.
@@ -286,6 +292,7 @@ def from_safetensors(
         compress=bool(compress),
         compress_level=compress_level,
         digests=bool(digests),
+        alignment=_alignment(alignment),
         progress=progress,
     )
     return target

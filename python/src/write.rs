@@ -67,7 +67,9 @@ pub fn save(
 }
 
 #[pyfunction]
-#[pyo3(signature = (path, sources, extra_global_metadata, *, digests=None, compress_level=3, progress=None))]
+#[pyo3(signature = (path, sources, extra_global_metadata, *, digests=None, compress_level=3,
+                    alignment=1, progress=None))]
+#[expect(clippy::too_many_arguments, reason = "keywords of the Python call")]
 pub fn append(
     py: Python<'_>,
     path: PathBuf,
@@ -75,6 +77,7 @@ pub fn append(
     extra_global_metadata: Option<&Bound<'_, PyAny>>,
     digests: Option<bool>,
     compress_level: i32,
+    alignment: u64,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<()> {
     let sources = Sources::new(sources)?;
@@ -82,6 +85,7 @@ pub fn append(
     let mut options = AppendOptions::default();
     options.compress_level = Some(compress_level);
     options.digests = digests;
+    options.alignment = Some(alignment);
     run(py, progress, |progress| {
         let mut writer = TensorWriter::append(&path, &sources.specs, &global, &options, progress)?;
         sources.feed(0..sources.specs.len(), &mut writer, progress)?;
@@ -129,7 +133,8 @@ pub fn save_sharded(
 }
 
 #[pyfunction]
-#[pyo3(signature = (src, dst, *, checksum=true, compress=false, compress_level=3, digests=false, progress=None))]
+#[pyo3(signature = (src, dst, *, checksum=true, compress=false, compress_level=3, digests=false,
+                    alignment=1, progress=None))]
 #[expect(clippy::too_many_arguments, reason = "keywords of the Python call")]
 pub fn from_safetensors(
     py: Python<'_>,
@@ -139,9 +144,10 @@ pub fn from_safetensors(
     compress: bool,
     compress_level: i32,
     digests: bool,
+    alignment: u64,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<()> {
-    let options = options(checksum, compress, compress_level, digests, 1);
+    let options = options(checksum, compress, compress_level, digests, alignment);
     run(py, progress, |progress| {
         deathtensors::from_safetensors(&src, &dst, &options, progress)
     })

@@ -3,6 +3,8 @@
 # label, outcome, time. What the command says goes to build/logs, and its end is
 # shown when it fails. V=1 shows everything as it comes.
 set -uo pipefail
+export LC_ALL=C
+now() { echo "${EPOCHREALTIME:-$(date +%s)}"; }
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 label=$1
 shift
@@ -10,7 +12,7 @@ mkdir -p "$root/build/logs"
 log="$root/build/logs/$(printf '%s' "$label" | tr -cs 'A-Za-z0-9._-' '_').log"
 
 printf '  %-44s ' "$label"
-started=$(date +%s.%N)
+started=$(now)
 if [[ ${V:-} == 1 ]]; then
   echo
   "$@" 2>&1 | tee "$log"
@@ -20,7 +22,7 @@ else
   "$@" >"$log" 2>&1
   status=$?
 fi
-took=$(awk -v a="$started" -v b="$(date +%s.%N)" 'BEGIN { printf "%7.1f s", b - a }')
+took=$(awk -v a="$started" -v b="$(now)" 'BEGIN { printf "%7.1f s", b - a }')
 
 if [[ $status -eq 0 ]]; then
   # A step may say in its last line what it found, after "result:".

@@ -37,7 +37,7 @@ create() {
 requirements() {
   create
   local wanted
-  wanted=$(sha256sum <"$root/tests/requirements.txt")
+  wanted=$(cat "$root/tests/requirements.txt")
   if [[ ! -f $venv/.requirements || $(cat "$venv/.requirements") != "$wanted" ]]; then
     "$venv/bin/python" -m pip install --quiet -r "$root/tests/requirements.txt"
     printf '%s\n' "$wanted" >"$venv/.requirements"

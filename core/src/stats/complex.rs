@@ -1,38 +1,6 @@
-//! Sub-blocks of complex elements, which are measured by their magnitudes.
+//! Magnitudes of complex elements.
 
 use super::exact::power_of_two;
-use super::float::{FloatSummary, summarise_values};
-
-/// Magnitudes computed at once: few enough to stay in the nearest cache.
-const BATCH: usize = 1024;
-
-/// Summarises complex numbers of two binary32.
-#[inline(always)]
-pub(super) fn c64s(bytes: &[u8]) -> FloatSummary {
-    in_batches(bytes.as_chunks::<8>().0, c64_magnitude)
-}
-
-/// Summarises complex numbers of two binary64.
-#[inline(always)]
-pub(super) fn c128s(bytes: &[u8]) -> FloatSummary {
-    in_batches(bytes.as_chunks::<16>().0, c128_magnitude)
-}
-
-#[inline(always)]
-fn in_batches<const W: usize>(
-    elements: &[[u8; W]],
-    magnitude: impl Fn([u8; W]) -> f64,
-) -> FloatSummary {
-    let mut summary = FloatSummary::EMPTY;
-    let mut buffer = [[0u8; 8]; BATCH];
-    for batch in elements.chunks(BATCH) {
-        for (slot, &raw) in buffer.iter_mut().zip(batch) {
-            *slot = magnitude(raw).to_le_bytes();
-        }
-        summary.merge(&summarise_values(&buffer[..batch.len()]));
-    }
-    summary
-}
 
 /// The magnitude of two binary32: infinite if a part is, even beside a NaN, as
 /// C's `cabs` has it; else NaN if a part is.

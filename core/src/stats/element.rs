@@ -3,6 +3,8 @@
 //! Everything here is branch-free integer or float arithmetic on one element, so
 //! that a loop over it becomes vector code.
 
+use super::complex::{c64_magnitude, c128_magnitude};
+
 /// A floating-point dtype of 16 bits or more, stored in `W` bytes, little-endian.
 pub(super) trait Element<const W: usize> {
     /// What an element becomes without loss.
@@ -19,8 +21,28 @@ pub(super) trait Element<const W: usize> {
     fn finite(raw: [u8; W]) -> Self::Value;
 
     /// The value of any element.
+    #[inline(always)]
     fn any(raw: [u8; W]) -> Self::Value {
         Self::finite(raw)
+    }
+
+    /// The values of a batch, of any elements if `MASKED`, else of finite ones,
+    /// in the layout of binary32 or binary64.
+    #[inline(always)]
+    fn values<'a, const MASKED: bool>(
+        batch: &'a [[u8; W]],
+        buffer: &'a mut [<Self::Value as Real>::Raw],
+    ) -> &'a [<Self::Value as Real>::Raw] {
+        let buffer = &mut buffer[..batch.len()];
+        for (value, &raw) in buffer.iter_mut().zip(batch) {
+            *value = if MASKED {
+                Self::any(raw)
+            } else {
+                Self::finite(raw)
+            }
+            .store();
+        }
+        buffer
     }
 }
 
@@ -28,12 +50,17 @@ pub(super) trait Element<const W: usize> {
 pub(super) trait Real: Copy + PartialOrd {
     /// A counter as wide as the value, so that counting keeps to its lanes.
     type Count: Copy + Default;
+    /// Its bytes, little-endian.
+    type Raw: Copy + Default;
     const ZERO: Self;
     const INFINITY: Self;
     const NEG_INFINITY: Self;
+    fn read(raw: Self::Raw) -> Self;
+    fn store(self) -> Self::Raw;
     fn wide(self) -> f64;
     fn is_nan(self) -> bool;
-    fn count(counter: Self::Count, one: bool) -> Self::Count;
+    fn one(if_so: bool) -> Self::Count;
+    fn plus(a: Self::Count, b: Self::Count) -> Self::Count;
     fn total(counter: Self::Count) -> u64;
 }
 
@@ -41,9 +68,20 @@ macro_rules! real {
     ($real:ident counted in $count:ident) => {
         impl Real for $real {
             type Count = $count;
+            type Raw = [u8; size_of::<$real>()];
             const ZERO: Self = 0.0;
             const INFINITY: Self = $real::INFINITY;
             const NEG_INFINITY: Self = $real::NEG_INFINITY;
+
+            #[inline(always)]
+            fn read(raw: Self::Raw) -> Self {
+                $real::from_le_bytes(raw)
+            }
+
+            #[inline(always)]
+            fn store(self) -> Self::Raw {
+                self.to_le_bytes()
+            }
 
             #[inline(always)]
             fn wide(self) -> f64 {
@@ -56,8 +94,13 @@ macro_rules! real {
             }
 
             #[inline(always)]
-            fn count(counter: $count, one: bool) -> $count {
-                counter + $count::from(one)
+            fn one(if_so: bool) -> $count {
+                if_so.into()
+            }
+
+            #[inline(always)]
+            fn plus(a: $count, b: $count) -> $count {
+                a + b
             }
 
             #[inline(always)]
@@ -75,6 +118,10 @@ real!(f64 counted in u64);
 pub(super) struct F16;
 /// The upper half of a binary32.
 pub(super) struct Bf16;
+/// Two binary32, measured by their magnitude.
+pub(super) struct C64;
+/// Two binary64, measured by their magnitude.
+pub(super) struct C128;
 /// IEEE 754 binary32.
 pub(super) struct F32;
 /// IEEE 754 binary64.
@@ -116,6 +163,14 @@ impl Element<4> for F32 {
     fn finite(raw: [u8; 4]) -> f32 {
         f32::from_le_bytes(raw)
     }
+
+    #[inline(always)]
+    fn values<'a, const MASKED: bool>(
+        batch: &'a [[u8; 4]],
+        _buffer: &'a mut [[u8; 4]],
+    ) -> &'a [[u8; 4]] {
+        batch
+    }
 }
 
 impl Element<8> for F64 {
@@ -128,6 +183,36 @@ impl Element<8> for F64 {
     #[inline(always)]
     fn finite(raw: [u8; 8]) -> f64 {
         f64::from_le_bytes(raw)
+    }
+
+    #[inline(always)]
+    fn values<'a, const MASKED: bool>(
+        batch: &'a [[u8; 8]],
+        _buffer: &'a mut [[u8; 8]],
+    ) -> &'a [[u8; 8]] {
+        batch
+    }
+}
+
+impl Element<8> for C64 {
+    type Value = f64;
+    const LARGEST: f64 = F64::LARGEST;
+    const SMALLEST: f64 = F64::SMALLEST;
+
+    #[inline(always)]
+    fn finite(raw: [u8; 8]) -> f64 {
+        c64_magnitude(raw)
+    }
+}
+
+impl Element<16> for C128 {
+    type Value = f64;
+    const LARGEST: f64 = F64::LARGEST;
+    const SMALLEST: f64 = F64::SMALLEST;
+
+    #[inline(always)]
+    fn finite(raw: [u8; 16]) -> f64 {
+        c128_magnitude(raw)
     }
 }
 

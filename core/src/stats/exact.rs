@@ -215,18 +215,17 @@ mod tests {
         }
 
         #[test]
-        fn times_is_repeated_product(a in any::<u128>(), b in any::<u64>(), c in any::<u64>()) {
+        fn times_is_a_product(a in any::<u128>(), b in any::<u64>(), c in any::<u32>()) {
             let once = U256::from(a).times(b);
             prop_assert_eq!(once, U256::product(a, b.into()));
-            prop_assert_eq!(
-                once.times(c).minus(U256::product(a, b.into()).times(c)), U256::ZERO);
+            let (b, c) = (b >> 32, u64::from(c));
+            prop_assert_eq!(U256::from(a).times(b).times(c), U256::product(a, (b * c).into()));
         }
 
         #[test]
-        fn roots_as_the_processor_takes_them(bits in any::<u64>()) {
-            let x = f64::from_bits(bits & (u64::MAX >> 1));
-            prop_assert_eq!(sqrt(x).to_bits(), x.sqrt().to_bits() & !u64::from(x.is_nan())
-                | if x.is_nan() { sqrt(x).to_bits() } else { 0 });
+        fn roots_as_the_processor_takes_them(bits in 0u64..0x7ff << 52) {
+            let x = f64::from_bits(bits);
+            prop_assert_eq!(sqrt(x).to_bits(), x.sqrt().to_bits());
         }
     }
 

@@ -1,12 +1,9 @@
 //! Sub-blocks of floating-point elements.
 
-use super::element::{Element, F64, Real};
+use super::element::{Element, Real};
+use super::lanes::{Extremes, GROUP, Strays, Sums, larger, smaller};
 use super::moments::{Moments, Unit};
 use super::twofold::Twofold;
-
-/// Independent accumulators per quantity. Fixed, because it decides the order
-/// of additions and so the last bits of the result.
-const LANES: usize = 16;
 
 /// Summary of some floating-point values, or magnitudes of complex ones.
 #[derive(Clone, Copy, Debug)]
@@ -42,8 +39,8 @@ impl FloatSummary {
         self.nan += next.nan;
         self.posinf += next.posinf;
         self.neginf += next.neginf;
-        self.min = self.min.min(next.min);
-        self.max = self.max.max(next.max);
+        self.min = smaller(self.min, next.min);
+        self.max = larger(self.max, next.max);
         self.moments.merge(&next.moments);
     }
 }
@@ -70,149 +67,6 @@ pub(super) fn summarise<E: Element<W>, const W: usize>(bytes: &[u8]) -> FloatSum
     scan.summary(elements.len(), moments)
 }
 
-/// [`summarise`] of values that were computed.
-#[inline(always)]
-pub(super) fn summarise_values(values: &[[u8; 8]]) -> FloatSummary {
-    summarise::<F64, 8>(values.as_flattened())
-}
-
-/// The accumulators of a pass.
-struct Lanes<V: Real> {
-    zeros: [V::Count; LANES],
-    nan: [V::Count; LANES],
-    posinf: [V::Count; LANES],
-    neginf: [V::Count; LANES],
-    min: [V; LANES],
-    max: [V; LANES],
-    sum: [f64; LANES],
-    squares: [f64; LANES],
-}
-
-impl<V: Real> Lanes<V> {
-    #[inline(always)]
-    fn new() -> Self {
-        let none = [V::Count::default(); LANES];
-        Self {
-            zeros: none,
-            nan: none,
-            posinf: none,
-            neginf: none,
-            min: [V::INFINITY; LANES],
-            max: [V::NEG_INFINITY; LANES],
-            sum: [0.0; LANES],
-            squares: [0.0; LANES],
-        }
-    }
-
-    /// Takes an element into each lane.
-    #[inline(always)]
-    fn row<E: Element<W, Value = V>, const W: usize, const MASKED: bool>(
-        &mut self,
-        row: &[[u8; W]; LANES],
-        factor: f64,
-    ) {
-        let mut x = [V::ZERO; LANES];
-        for i in 0..LANES {
-            x[i] = if MASKED {
-                E::any(row[i])
-            } else {
-                E::finite(row[i])
-            };
-        }
-        for i in 0..LANES {
-            self.zeros[i] = V::count(self.zeros[i], x[i] == V::ZERO);
-        }
-        for i in 0..LANES {
-            self.min[i] = if x[i] < self.min[i] {
-                x[i]
-            } else {
-                self.min[i]
-            };
-        }
-        for i in 0..LANES {
-            self.max[i] = if x[i] > self.max[i] {
-                x[i]
-            } else {
-                self.max[i]
-            };
-        }
-        let mut y = [0.0; LANES];
-        for i in 0..LANES {
-            y[i] = x[i].wide();
-        }
-        for i in 0..LANES {
-            self.sum[i] += y[i];
-        }
-        for i in 0..LANES {
-            self.squares[i] += y[i] * y[i];
-        }
-    }
-
-    /// Takes an element into lane `i`.
-    #[inline(always)]
-    fn step<E: Element<W, Value = V>, const W: usize, const MASKED: bool>(
-        &mut self,
-        i: usize,
-        raw: [u8; W],
-        factor: f64,
-    ) {
-        let x = if MASKED { E::any(raw) } else { E::finite(raw) };
-        let mut y = x.wide();
-        let mut counts = true;
-        if MASKED {
-            counts = finite(x);
-            y = if counts { y * factor } else { 0.0 };
-            self.nan[i] = V::count(self.nan[i], V::is_nan(x));
-            self.posinf[i] = V::count(self.posinf[i], x == V::INFINITY);
-            self.neginf[i] = V::count(self.neginf[i], x == V::NEG_INFINITY);
-        }
-        self.zeros[i] = V::count(self.zeros[i], x == V::ZERO);
-        self.min[i] = if counts && x < self.min[i] {
-            x
-        } else {
-            self.min[i]
-        };
-        self.max[i] = if counts && x > self.max[i] {
-            x
-        } else {
-            self.max[i]
-        };
-        self.sum[i] += y;
-        self.squares[i] += y * y;
-    }
-
-    /// The lanes of `count` elements taken together.
-    #[inline(always)]
-    fn scan(self, count: usize) -> Scan {
-        let total = |counts: [V::Count; LANES]| counts.into_iter().map(V::total).sum::<u64>();
-        let (nan, posinf, neginf) = (total(self.nan), total(self.posinf), total(self.neginf));
-        Scan {
-            finite: count as u64 - nan - posinf - neginf,
-            zeros: total(self.zeros),
-            nan,
-            posinf,
-            min: self
-                .min
-                .map(Real::wide)
-                .into_iter()
-                .fold(f64::INFINITY, f64::min),
-            max: self
-                .max
-                .map(Real::wide)
-                .into_iter()
-                .fold(f64::NEG_INFINITY, f64::max),
-            sum: pairwise(self.sum),
-            squares: pairwise(self.squares),
-        }
-    }
-}
-
-/// Whether `x` is neither infinite nor NaN.
-#[inline(always)]
-fn finite<V: Real>(x: V) -> bool {
-    x > V::NEG_INFINITY && x < V::INFINITY
-}
-
 /// What one pass over a sub-block finds.
 struct Scan {
     /// How many finite values.
@@ -235,19 +89,39 @@ impl Scan {
         elements: &[[u8; W]],
         unit: Unit,
     ) -> Self {
-        let mut lanes = Lanes::<E::Value>::new();
         let factor = unit.factor();
-        let (rows, rest) = elements.as_chunks::<LANES>();
-        for row in rows {
-            lanes.row::<E, W, MASKED>(row, factor);
+        let mut extremes = Extremes::<E::Value>::new();
+        let mut strays = Strays::<E::Value>::new();
+        let mut sums = Sums::new();
+        let mut buffer = [Raw::<E, W>::default(); GROUP];
+        for batch in elements.chunks(GROUP) {
+            let values = E::values::<MASKED>(batch, &mut buffer);
+            extremes.take::<MASKED>(values);
+            sums.take::<E::Value, MASKED>(values, factor, 0.0);
+            if MASKED {
+                strays.take(values);
+            }
         }
-        lanes.scan(elements.len())
+        let (zeros, (min, max)) = (extremes.zeros(), extremes.range());
+        let (nan, posinf, neginf) = strays.counts();
+        let (sum, squares) = sums.totals();
+        let finite = elements.len() as u64 - nan - posinf - neginf;
+        Self {
+            finite,
+            zeros,
+            nan,
+            posinf,
+            min,
+            max,
+            sum,
+            squares,
+        }
     }
 
     /// The unit in which sums and squares of these values are safe.
     #[inline(always)]
     fn unit<E: Element<W>, const W: usize>(&self) -> Unit {
-        let largest = self.max.max(-self.min);
+        let largest = larger(self.max, -self.min);
         if largest > E::LARGEST {
             Unit::Huge
         } else if largest > 0.0 && largest < E::SMALLEST {
@@ -275,8 +149,8 @@ impl Scan {
         let count = self.finite as f64;
         let mean = self.sum / count;
         let of_mean = self.sum * mean;
-        if of_mean <= 0.5 * self.squares {
-            // The difference loses at most a bit.
+        if of_mean <= self.squares * (1.0 - 1.0 / 64.0) {
+            // The difference loses at most six bits of the fifty or so that are right.
             let squares = self.squares - of_mean;
             return Moments::new(self.finite, self.sum.into(), squares, unit);
         }
@@ -315,51 +189,13 @@ fn deviations<E: Element<W>, const W: usize, const MASKED: bool>(
     unit: Unit,
 ) -> (f64, f64) {
     let factor = unit.factor();
-    let mut sum = [0.0f64; LANES];
-    let mut squares = [0.0f64; LANES];
-    let (rows, rest) = elements.as_chunks::<LANES>();
-    for row in rows {
-        for i in 0..LANES {
-            let d = deviation::<E, W, MASKED>(row[i], centre, factor);
-            sum[i] += d;
-            squares[i] += d * d;
-        }
+    let mut sums = Sums::new();
+    let mut buffer = [Raw::<E, W>::default(); GROUP];
+    for batch in elements.chunks(GROUP) {
+        let values = E::values::<MASKED>(batch, &mut buffer);
+        sums.take::<E::Value, MASKED>(values, factor, centre);
     }
-    for (i, &raw) in rest.iter().enumerate() {
-        let d = deviation::<E, W, MASKED>(raw, centre, factor);
-        sum[i] += d;
-        squares[i] += d * d;
-    }
-    (pairwise(sum), pairwise(squares))
+    sums.totals()
 }
 
-/// The difference of a finite element from `centre`; zero of another.
-#[inline(always)]
-fn deviation<E: Element<W>, const W: usize, const MASKED: bool>(
-    raw: [u8; W],
-    centre: f64,
-    factor: f64,
-) -> f64 {
-    if !MASKED {
-        return E::finite(raw).wide() - centre;
-    }
-    let x = E::any(raw);
-    if finite(x) {
-        x.wide() * factor - centre
-    } else {
-        0.0
-    }
-}
-
-/// The sum of the lanes, by halves.
-#[inline(always)]
-fn pairwise(mut lanes: [f64; LANES]) -> f64 {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] += lanes[i + width];
-        }
-        width /= 2;
-    }
-    lanes[0]
-}
+type Raw<E, const W: usize> = <<E as Element<W>>::Value as Real>::Raw;

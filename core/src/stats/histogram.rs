@@ -95,9 +95,12 @@ impl Histogram {
     /// Takes the tensor's next bytes. They may end anywhere, also within an
     /// element.
     pub fn update(&mut self, mut bytes: &[u8]) {
-        // What elements fill together: three bytes where each has six bits.
-        let unit = (self.dtype.bits() as usize).next_multiple_of(8) / 8;
-        let unit = if self.dtype.bits() == 6 { 3 } else { unit };
+        // The bytes of an element, or of the fewest that fill whole bytes.
+        let unit = match self.dtype.bits() {
+            4 => 1,
+            6 => 3,
+            bits => bits as usize / 8,
+        };
         if !self.rest.is_empty() {
             let missing = unit - self.rest.len();
             let (head, tail) = bytes.split_at(missing.min(bytes.len()));
@@ -106,8 +109,8 @@ impl Histogram {
             if self.rest.len() < unit {
                 return;
             }
-            let whole = core::mem::take(&mut self.rest);
-            self.count(&whole);
+            let element = core::mem::take(&mut self.rest);
+            self.count(&element);
         }
         let (whole, rest) = bytes.split_at(bytes.len() - bytes.len() % unit);
         for batch in whole.chunks(BATCH_BYTES) {
@@ -123,36 +126,146 @@ impl Histogram {
 
     /// Counts whole elements.
     fn count(&mut self, bytes: &[u8]) {
-        let mut values = core::mem::take(&mut self.values);
-        values.clear();
-        decode_f64(self.dtype, bytes, &mut values);
-        let (lo, hi) = (self.edges[0], self.edges[self.edges.len() - 1]);
-        for &x in &values {
-            if x < lo {
+        self.values.clear();
+        decode_f64(self.dtype, bytes, &mut self.values);
+        let [first, .., end] = self.edges[..] else {
+            return;
+        };
+        let last = self.edges.len() - 2;
+        for &x in &self.values {
+            // What is below the range, or NaN, guesses zero; what is above, the last.
+            let guess = (((x - first) * self.density) as usize).min(last);
+            let bin = if self.edges[guess] <= x && x < self.edges[guess + 1] {
+                guess
+            } else if x < first {
                 self.counts.under += 1;
-            } else if x > hi {
+                continue;
+            } else if x > end {
                 self.counts.over += 1;
+                continue;
             } else if x.is_nan() {
                 self.counts.nan += 1;
+                continue;
             } else {
-                let bin = self.bin(x);
-                self.counts.counts[bin] += 1;
-            }
+                // Rounding moved the value or the edge to the other side, or this
+                // is the end of the range.
+                self.edges
+                    .partition_point(|&edge| edge <= x)
+                    .saturating_sub(1)
+                    .min(last)
+            };
+            self.counts.counts[bin] += 1;
         }
-        self.values = values;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    fn counted(dtype: Dtype, (lo, hi): (f64, f64), bins: usize, bytes: &[u8]) -> HistogramCounts {
+        let mut histogram = Histogram::new(dtype, lo, hi, bins).unwrap();
+        histogram.update(bytes);
+        histogram.finish()
     }
 
-    /// The bin of a value within the range.
-    fn bin(&self, x: f64) -> usize {
-        let last = self.edges.len() - 2;
-        let guess = (((x - self.edges[0]) * self.density) as usize).min(last);
-        // The guess is off by one where rounding moved the value or the edge.
-        if self.edges[guess] <= x && (x < self.edges[guess + 1] || guess == last) {
-            return guess;
+    fn doubles(values: &[f64]) -> Vec<u8> {
+        values.iter().flat_map(|x| x.to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn ends_and_strays() {
+        let values = [
+            -1.0,
+            0.0,
+            0.25,
+            0.5,
+            1.0,
+            1.5,
+            f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+        ];
+        let found = counted(Dtype::F64, (0.0, 1.0), 4, &doubles(&values));
+        assert_eq!(found.counts, [1, 1, 1, 1]);
+        assert_eq!((found.under, found.over, found.nan), (2, 2, 1));
+    }
+
+    #[test]
+    fn a_range_of_one_value_is_widened() {
+        let found = counted(Dtype::U8, (3.0, 3.0), 2, &[2, 3, 3, 4]);
+        assert_eq!((found.counts, found.under, found.over), (vec![0, 2], 1, 1));
+    }
+
+    #[test]
+    fn edges_are_numpys() {
+        // The counts that numpy 2.4 gives: 0.3 is below the edge 3 · 0.1.
+        let values: Vec<f64> = (0..=10).map(|k| f64::from(k) / 10.0).collect();
+        let found = counted(Dtype::F64, (0.0, 1.0), 10, &doubles(&values));
+        assert_eq!(found.counts, [1, 1, 2, 0, 1, 2, 1, 0, 1, 2]);
+    }
+
+    #[test]
+    fn refused() {
+        let refused = |lo, hi, bins| {
+            let error = Histogram::new(Dtype::F32, lo, hi, bins).unwrap_err();
+            assert_eq!(error.code(), Code::UsageOption);
+        };
+        refused(0.0, 1.0, 0);
+        refused(0.0, 1.0, usize::MAX);
+        refused(1.0, 0.0, 4);
+        refused(f64::NAN, 1.0, 4);
+        refused(0.0, f64::INFINITY, 4);
+        refused(f64::MIN, f64::MAX, 4);
+    }
+
+    proptest! {
+        #[test]
+        fn as_comparing_with_the_edges(
+            values in prop::collection::vec(-2.0f64..2.0, 0..60),
+            (lo, width) in (-1.5f64..1.5, prop_oneof![Just(1e-300), Just(0.0), 0f64..2.0]),
+            bins in 1usize..40,
+        ) {
+            let mut histogram = Histogram::new(Dtype::F64, lo, lo + width, bins).unwrap();
+            let edges = histogram.edges().to_vec();
+            // The edges themselves are the hard values.
+            let values = [values, edges.clone()].concat();
+            histogram.update(&doubles(&values));
+            let found = histogram.finish();
+            let mut counts = vec![0; bins];
+            for &x in values.iter().filter(|x| (edges[0]..=edges[bins]).contains(x)) {
+                let above = edges.iter().filter(|&&edge| edge <= x).count();
+                counts[above.clamp(1, bins) - 1] += 1;
+            }
+            prop_assert_eq!(found.counts, counts);
+            prop_assert_eq!(found.under, values.iter().filter(|&&x| x < edges[0]).count() as u64);
+            prop_assert_eq!(found.over, values.iter().filter(|&&x| x > edges[bins]).count() as u64);
         }
-        self.edges
-            .partition_point(|&edge| edge <= x)
-            .saturating_sub(1)
-            .min(last)
+
+        #[test]
+        fn any_pieces(
+            dtype in prop::sample::select(Dtype::ALL),
+            bytes in prop::collection::vec(any::<u8>(), 0..500),
+            pieces in prop::collection::vec(0usize..40, 1..5),
+        ) {
+            let whole = counted(dtype, (-8.0, 100.0), 20, &bytes);
+            let mut histogram = Histogram::new(dtype, -8.0, 100.0, 20).unwrap();
+            let mut rest = &bytes[..];
+            for &piece in [&pieces[..], &[1]].concat().iter().cycle() {
+                let (head, tail) = rest.split_at(piece.min(rest.len()));
+                histogram.update(head);
+                rest = tail;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            let mut all = Vec::new();
+            decode_f64(dtype, &bytes, &mut all);
+            let total = whole.counts.iter().sum::<u64>() + whole.under + whole.over + whole.nan;
+            prop_assert_eq!(total, all.len() as u64);
+            prop_assert_eq!(histogram.finish(), whole);
+        }
     }
 }

@@ -1,13 +1,15 @@
 //! Sub-blocks of integers, all sums exact, so that the order of additions is free.
 
 use super::exact::U256;
+use super::summary::SUB_BYTES;
 
 /// Summary of some integers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IntSummary {
     pub(super) count: u64,
     pub(super) zeros: u64,
-    /// The extremes, the wrong way round when there are no values.
+    /// The extremes. When there are no values, the largest and the smallest
+    /// integer of some type that could hold them, so that merging stays right.
     pub(super) min: i128,
     pub(super) max: i128,
     pub(super) sum: i128,
@@ -16,15 +18,6 @@ pub(super) struct IntSummary {
 }
 
 impl IntSummary {
-    pub(super) const EMPTY: Self = Self {
-        count: 0,
-        zeros: 0,
-        min: i128::MAX,
-        max: i128::MIN,
-        sum: 0,
-        squares: U256::ZERO,
-    };
-
     /// Adds other values.
     pub(super) fn merge(&mut self, next: &Self) {
         self.count += next.count;
@@ -36,6 +29,8 @@ impl IntSummary {
     }
 }
 
+// Each of the kernels takes a sub-block.
+
 /// Summarises booleans: every byte but zero is true.
 #[inline(always)]
 pub(super) fn booleans(bytes: &[u8]) -> IntSummary {
@@ -45,20 +40,8 @@ pub(super) fn booleans(bytes: &[u8]) -> IntSummary {
     IntSummary {
         count,
         zeros,
-        min: if zeros > 0 {
-            0
-        } else if ones > 0 {
-            1
-        } else {
-            i128::MAX
-        },
-        max: if ones > 0 {
-            1
-        } else if zeros > 0 {
-            0
-        } else {
-            i128::MIN
-        },
+        min: i128::from(zeros == 0),
+        max: i128::from(ones > 0),
         sum: ones.into(),
         squares: u128::from(ones).into(),
     }
@@ -83,37 +66,32 @@ fn count_zeros(bytes: &[u8]) -> u64 {
     total
 }
 
-/// Bytes that the narrow kernels may take at once: their 32-bit sums hold any
-/// 32 KiB of 8- or 16-bit integers.
-const NARROW_BYTES: usize = 32 << 10;
+// The 32-bit sums of the narrow kernels hold any 32 KiB of 8- or 16-bit integers.
+const _: () = assert!(SUB_BYTES <= 32 << 10);
 
 macro_rules! eight_bits {
     ($name:ident, $int:ident) => {
         #[doc = concat!("Summarises `", stringify!($int), "` elements.")]
         #[inline(always)]
         pub(super) fn $name(bytes: &[u8]) -> IntSummary {
-            let mut summary = IntSummary::EMPTY;
-            for part in bytes.chunks(NARROW_BYTES) {
-                let (mut min, mut max) = ($int::MAX, $int::MIN);
-                let (mut sum, mut squares) = (0i32, 0u32);
-                for &byte in part {
-                    let x = byte as $int;
-                    min = min.min(x);
-                    max = max.max(x);
-                    let x = i32::from(x);
-                    sum += x;
-                    squares += (x * x) as u32;
-                }
-                summary.merge(&IntSummary {
-                    count: part.len() as u64,
-                    zeros: count_zeros(part),
-                    min: min.into(),
-                    max: max.into(),
-                    sum: sum.into(),
-                    squares: u128::from(squares).into(),
-                });
+            let (mut min, mut max) = ($int::MAX, $int::MIN);
+            let (mut sum, mut squares) = (0i32, 0u32);
+            for &byte in bytes {
+                let x = byte as $int;
+                min = min.min(x);
+                max = max.max(x);
+                let x = i32::from(x);
+                sum += x;
+                squares += (x * x) as u32;
             }
-            summary
+            IntSummary {
+                count: bytes.len() as u64,
+                zeros: count_zeros(bytes),
+                min: min.into(),
+                max: max.into(),
+                sum: sum.into(),
+                squares: u128::from(squares).into(),
+            }
         }
     };
 }
@@ -126,32 +104,28 @@ macro_rules! sixteen_bits {
         #[doc = concat!("Summarises `", stringify!($int), "` elements.")]
         #[inline(always)]
         pub(super) fn $name(bytes: &[u8]) -> IntSummary {
-            let mut summary = IntSummary::EMPTY;
-            for part in bytes.chunks(NARROW_BYTES) {
-                let (elements, _) = part.as_chunks::<2>();
-                let (mut min, mut max) = ($int::MAX, $int::MIN);
-                let (mut sum, mut low, mut high, mut zeros) = (0i32, 0u32, 0u32, 0u16);
-                for &raw in elements {
-                    let x = $int::from_le_bytes(raw);
-                    min = min.min(x);
-                    max = max.max(x);
-                    zeros += u16::from(x == 0);
-                    let x = i32::from(x);
-                    sum += x;
-                    let square = x.wrapping_mul(x) as u32;
-                    low += square & 0xffff;
-                    high += square >> 16;
-                }
-                summary.merge(&IntSummary {
-                    count: elements.len() as u64,
-                    zeros: zeros.into(),
-                    min: min.into(),
-                    max: max.into(),
-                    sum: sum.into(),
-                    squares: (u128::from(low) + (u128::from(high) << 16)).into(),
-                });
+            let (elements, _) = bytes.as_chunks::<2>();
+            let (mut min, mut max) = ($int::MAX, $int::MIN);
+            let (mut sum, mut low, mut high, mut zeros) = (0i32, 0u32, 0u32, 0u16);
+            for &raw in elements {
+                let x = $int::from_le_bytes(raw);
+                min = min.min(x);
+                max = max.max(x);
+                zeros += u16::from(x == 0);
+                let x = i32::from(x);
+                sum += x;
+                let square = x.wrapping_mul(x) as u32;
+                low += square & 0xffff;
+                high += square >> 16;
             }
-            summary
+            IntSummary {
+                count: elements.len() as u64,
+                zeros: zeros.into(),
+                min: min.into(),
+                max: max.into(),
+                sum: sum.into(),
+                squares: (u128::from(low) + (u128::from(high) << 16)).into(),
+            }
         }
     };
 }
@@ -186,7 +160,6 @@ macro_rules! thirty_two_bits {
                 sum: sum.into(),
                 squares: (u128::from(low) + (u128::from(high) << 32)).into(),
             }
-            .or_empty()
         }
     };
 }
@@ -251,19 +224,9 @@ macro_rules! sixty_four_bits {
                     .minus(U256::product(sum, 2 * bias))
                     .plus(U256::product(count_bias, bias)),
             }
-            .or_empty()
         }
     };
 }
 
 sixty_four_bits!(i64s, i64, 1 << 63);
 sixty_four_bits!(u64s, u64, 0);
-
-impl IntSummary {
-    /// Itself, or the neutral summary if there are no values, whose extremes
-    /// would be those of a narrower type.
-    #[inline(always)]
-    fn or_empty(self) -> Self {
-        if self.count == 0 { Self::EMPTY } else { self }
-    }
-}

@@ -15,10 +15,13 @@ mod float;
 mod histogram;
 mod integer;
 mod isa;
+mod lanes;
 mod moments;
 mod summary;
 mod twofold;
 
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod tests;
 

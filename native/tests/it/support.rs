@@ -6,8 +6,7 @@ use deathtensors::{
 };
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::FileExt;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 pub const COMPRESSED: u32 = 1;
@@ -217,14 +216,13 @@ pub fn blob_of(frames: &[(Vec<u8>, usize)]) -> Vec<u8> {
 
 /// Changes a bit of the byte at that offset, in place.
 pub fn flip(path: &Path, at: u64) {
-    let file = fs::File::options()
-        .read(true)
-        .write(true)
-        .open(path)
-        .unwrap();
+    let mut options = fs::File::options();
+    let mut file = options.read(true).write(true).open(path).unwrap();
     let mut byte = [0];
-    file.read_exact_at(&mut byte, at).unwrap();
-    file.write_all_at(&[byte[0] ^ 0x10], at).unwrap();
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.read_exact(&mut byte).unwrap();
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.write_all(&[byte[0] ^ 0x10]).unwrap();
 }
 
 /// The names in a folder, sorted.

@@ -1,0 +1,276 @@
+"""What the rows are made of: workloads, input files, and contenders by name."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cold
+import memory
+import workloads
+from libraries import Job
+from measure import Absent, Contender, Row, Target, clock
+from old_release import OldRelease
+
+OURS = "deathtensors"
+OLD = "deathtensors 0.3.0"
+SAFETENSORS = "safetensors"
+TORCH = "torch"
+ZTENSOR = "zTensor"
+HASH = "SHA-256 (hashlib)"
+WRITE = "plain write"
+READ = "plain read"
+PASS = "one pass over the bytes"
+
+_LIBRARIES = {SAFETENSORS: "safetensors_", ZTENSOR: "ztensor_"}
+Workload = tuple[str, int]
+
+
+@dataclass
+class Bench:
+    """Everything that a row needs. Input files are made when a row first asks."""
+
+    folder: Path
+    build: Path
+    threads: int
+    quick: bool
+    old: Callable[[], OldRelease]
+    zstd: bool
+    _made: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.mixed: Workload = ("mixed", (64 if self.quick else 512) << 20)
+        self.small: Workload = ("small", 20_000)
+        self.dtype_bytes = (8 if self.quick else 64) << 20
+        self.sizes = {
+            "mixed": f"{self.mixed[1] >> 20} MiB",
+            "dtype_bytes": f"{self.dtype_bytes >> 20} MiB",
+            "small": "20,000 tensors",
+            "minilm": "MiniLM",
+            "threads": str(self.threads),
+        }
+
+    @functools.cached_property
+    def minilm(self) -> Workload:
+        return (str(workloads.minilm(self.build)), 0)
+
+    # --- files
+
+    def file(self, name: str, make: Callable[[str], object]) -> str:
+        """An input file, made once and left as it is."""
+        path = str(self.folder / name)
+        if name not in self._made:
+            Path(path).unlink(missing_ok=True)
+            make(path)
+            with open(path, "rb+") as file:
+                os.fsync(file.fileno())
+            self._made.add(name)
+        return path
+
+    def ours_file(self, workload: Workload, name: str = "plain", **options: Any) -> str:
+        def make(path: str) -> object:
+            return Job("ours", "save", dict(workload=workload, path=path, **options)).prepare()()
+
+        return self.file(f"{_stem(workload)}.{name}.deathtensors", make)
+
+    def old_file(self, workload: Workload, name: str = "plain", **options: Any) -> str:
+        def make(path: str) -> object:
+            job = Job("ours", "save", dict(workload=workload, path=path, **options))
+            return self.old().time(job)
+
+        return self.file(f"{_stem(workload)}.{name}.old.deathtensors", make)
+
+    def peer_file(self, label: str, workload: Workload, name: str = "", **options: Any) -> str:
+        library = _LIBRARIES.get(label, "torch_")
+
+        def make(path: str) -> object:
+            return Job(library, "save", dict(workload=workload, path=path, **options)).prepare()()
+
+        return self.file(f"{_stem(workload)}{name}.{library}", make)
+
+    def raw_file(self, workload: Workload) -> str:
+        def make(path: str) -> object:
+            return Job("plain", "write_gathered", dict(workload=workload, path=path)).prepare()()
+
+        return self.file(f"{_stem(workload)}.raw", make)
+
+    def zstd_file(self, workload: Workload) -> str:
+        raw = self.raw_file(workload)
+
+        def make(path: str) -> object:
+            command = ["zstd", "-q", "-f", "-3", f"-T{self.threads}", raw, "-o", path]
+            return subprocess.run(command, check=True)
+
+        return self.file(f"{_stem(workload)}.zst", make)
+
+    def output(self, name: str) -> str:
+        return str(self.folder / f"out.{name}")
+
+    # --- contenders
+
+    def ours(self, work: str, label: str = OURS, **arguments: Any) -> Contender:
+        return self.here("ours", work, label, **arguments)
+
+    def peer(self, label: str, work: str, **arguments: Any) -> Contender:
+        return self.here(_LIBRARIES[label], work, label, **arguments)
+
+    def plain(self, label: str, work: str, **arguments: Any) -> Contender:
+        return self.here("plain", work, label, **arguments)
+
+    def here(self, library: str, work: str, label: str, **arguments: Any) -> Contender:
+        """In this process."""
+        job = Job(library, work, arguments)
+        held: list[Callable[[], float]] = []
+
+        def prepare() -> None:
+            if not held:
+                try:
+                    held.append(clock(job.prepare()))
+                except ModuleNotFoundError as e:
+                    raise Absent(f"{e.name} is not installed") from e
+
+        return Contender(label, lambda: held[0](), before=prepare)
+
+    def by_old(self, work: str, **arguments: Any) -> Contender:
+        """In the old release's process, by its clock."""
+        job = Job("ours", work, arguments)
+        return Contender(
+            OLD, lambda: self.old().time(job), before=lambda: self.old().prepare(job)
+        )
+
+    def shell(self, label: str, *command: str) -> Contender:
+        """A command, its start included."""
+
+        def run() -> None:
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+
+        if not shutil.which(command[0]):
+            return Contender(label, lambda: 0.0, absent=f"{command[0]} is not installed")
+        return Contender(label, clock(run))
+
+    def memory_of(self, label: str, work: str, library: str = "ours", **arguments: Any) -> Contender:
+        """The peak memory of a job in a fresh process."""
+        job = Job(library, work, arguments)
+
+        def run() -> float:
+            if label == OLD:
+                return memory.peak(job, self.old().python, self.old().environment)
+            import sys
+
+            return memory.peak(job, sys.executable)
+
+        return Contender(label, run)
+
+    # --- ways to run them
+
+    @staticmethod
+    def fresh(contender: Contender, path: str) -> Contender:
+        """Each run writes a file that was not there, and that goes away after."""
+
+        def remove() -> None:
+            Path(path).unlink(missing_ok=True)
+
+        return _around(contender, before=remove, after=remove)
+
+    @staticmethod
+    def on_copy(contender: Contender, source: str, path: str) -> Contender:
+        """Each run changes a new copy of a file, which is on the disk before."""
+
+        def copy() -> None:
+            shutil.copyfile(source, path)
+            with open(path, "rb+") as file:
+                os.fsync(file.fileno())
+
+        def remove() -> None:
+            Path(path).unlink(missing_ok=True)
+
+        return _around(contender, before=copy, after=remove)
+
+    @staticmethod
+    def cold(contender: Contender, path: str) -> Contender:
+        """Each run finds nothing of the file in the page cache."""
+
+        def drop() -> None:
+            gc.collect()
+            cold.drop(path)
+
+        return _around(contender, before=drop)
+
+
+def _around(
+    contender: Contender,
+    before: Callable[[], object],
+    after: Callable[[], object] = lambda: None,
+) -> Contender:
+    first, last = contender.before, contender.after
+
+    def all_before() -> None:
+        first()
+        before()
+
+    def all_after() -> None:
+        last()
+        after()
+
+    contender.before, contender.after = all_before, all_after
+    return contender
+
+
+def _stem(workload: Workload) -> str:
+    name, size = workload
+    return name if size else "minilm"
+
+
+# --- rows
+
+Maker = Callable[[Bench], "list[Contender]"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row that can be made."""
+
+    section: str
+    name: str
+    make: Maker
+    targets: tuple[Target, ...]
+    unit: str
+    once: bool
+
+    def title(self, bench: Bench) -> str:
+        return self.name.format(**bench.sizes)
+
+    def row(self, bench: Bench) -> Row:
+        contenders = self.make(bench)
+        # A target's "{threads}" is the same number as in the label.
+        targets = tuple(
+            Target(t.limit, t.against.format(**bench.sizes), t.kind) for t in self.targets
+        )
+        return Row(self.section, self.title(bench), contenders, targets, self.unit, self.once)
+
+
+class Section:
+    """Rows under one heading, in the order in which they are declared."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.entries: list[Entry] = []
+
+    def row(
+        self, name: str, *targets: Target, unit: str = "s", once: bool = False
+    ) -> Callable[[Maker], Maker]:
+        def declare(make: Maker) -> Maker:
+            self.entries.append(Entry(self.name, name, make, targets, unit, once))
+            return make
+
+        return declare
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)

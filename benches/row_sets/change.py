@@ -1,0 +1,145 @@
+"""Appending and converting, against copying the file.
+
+An append replaces a file, so it flushes the new one to the disk before it takes the
+old one's place; ``cp`` flushes nothing. Both kinds of copy are shown, and the same
+append on a file system in memory, where flushing costs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench import HASH, SAFETENSORS, ZTENSOR, Bench, Section
+from measure import Contender, Target
+
+SECTION = Section("Append and convert")
+CP = "cp"
+CP_SYNC = "cp, then sync of the copy"
+_IN_MEMORY = Path("/dev/shm")
+
+
+def _copies(b: Bench, source: str) -> list[Contender]:
+    out = b.output("copy")
+    script = 'cp "$1" "$2" && sync "$2"'
+    return [
+        b.fresh(b.shell(CP, "cp", source, out), out),
+        b.fresh(b.shell(CP_SYNC, "sh", "-c", script, "sh", source, out), out),
+    ]
+
+
+@SECTION.row("append 4 KiB to {mixed}", Target(1.1, CP))
+def append(b: Bench) -> list[Contender]:
+    path = b.ours_file(b.mixed)
+    old = b.old_file(b.mixed)
+    out, out_old = b.output("deathtensors"), b.output("old.deathtensors")
+    return [
+        b.on_copy(b.ours("append", path=out), path, out),
+        *_copies(b, path),
+        b.on_copy(b.by_old("append", path=out_old), old, out_old),
+    ]
+
+
+@SECTION.row("append 4 KiB to {mixed}, in memory (/dev/shm: no flushing)", Target(1.1, CP))
+def append_in_memory(b: Bench) -> list[Contender]:
+    with _folder_in_memory(b) as folder:
+        if folder is None:
+            reason = "no room in /dev/shm"
+            return [Contender("deathtensors", lambda: 0.0, absent=reason)]
+        source = str(folder / "source")
+        out, copy = str(folder / "out"), str(folder / "copy")
+        original = b.ours_file(b.mixed)
+
+        def bring() -> None:
+            if not os.path.exists(source):
+                import shutil
+
+                shutil.copyfile(original, source)
+
+        bring()
+        return [
+            b.on_copy(b.ours("append", path=out), source, out),
+            b.fresh(b.shell(CP, "cp", source, copy), copy),
+        ]
+
+
+@SECTION.row("append 4 KiB to {mixed}, footer")
+def append_footer(b: Bench) -> list[Contender]:
+    path = b.ours_file(b.mixed, "footer", checksum=True)
+    old = b.old_file(b.mixed, "footer", checksum=True)
+    out, out_old = b.output("deathtensors"), b.output("old.deathtensors")
+    return [
+        b.on_copy(b.ours("append", path=out), path, out),
+        *_copies(b, path),
+        b.plain(HASH, "sha256_file", path=path),
+        b.on_copy(b.by_old("append", path=out_old), old, out_old),
+    ]
+
+
+@SECTION.row("append 4 KiB to {mixed}, compressed")
+def append_compressed(b: Bench) -> list[Contender]:
+    path = b.ours_file(b.mixed, "compressed", compress=True)
+    old = b.old_file(b.mixed, "compressed", compress=True)
+    out, out_old = b.output("deathtensors"), b.output("old.deathtensors")
+    return [
+        b.on_copy(b.ours("append", path=out), path, out),
+        *_copies(b, path),
+        b.on_copy(b.by_old("append", path=out_old), old, out_old),
+    ]
+
+
+@SECTION.row("append 4 KiB to {mixed}, against a format that appends in place")
+def append_in_place(b: Bench) -> list[Contender]:
+    path, other = b.ours_file(b.mixed), b.peer_file(ZTENSOR, b.mixed)
+    out, out_other = b.output("deathtensors"), b.output("zt")
+    return [
+        b.on_copy(b.ours("append", path=out), path, out),
+        b.on_copy(b.peer(ZTENSOR, "append", path=out_other), other, out_other),
+    ]
+
+
+@SECTION.row("convert from safetensors, no footer, {mixed}", Target(1.25, CP))
+def from_safetensors(b: Bench) -> list[Contender]:
+    source = b.peer_file(SAFETENSORS, b.mixed)
+    out, out_old = b.output("deathtensors"), b.output("old.deathtensors")
+    return [
+        b.fresh(b.ours("from_safetensors", src=source, dst=out, checksum=False), out),
+        *_copies(b, source)[:1],
+        b.fresh(b.by_old("from_safetensors", src=source, dst=out_old, checksum=False), out_old),
+    ]
+
+
+@SECTION.row("convert from safetensors, footer (the default), {mixed}")
+def from_safetensors_footer(b: Bench) -> list[Contender]:
+    source = b.peer_file(SAFETENSORS, b.mixed)
+    out, out_old = b.output("deathtensors"), b.output("old.deathtensors")
+    return [
+        b.fresh(b.ours("from_safetensors", src=source, dst=out), out),
+        *_copies(b, source)[:1],
+        b.plain(HASH, "sha256_file", path=source),
+        b.fresh(b.by_old("from_safetensors", src=source, dst=out_old), out_old),
+    ]
+
+
+@SECTION.row("convert to safetensors, {mixed}", Target(1.25, CP))
+def to_safetensors(b: Bench) -> list[Contender]:
+    source, old = b.ours_file(b.mixed), b.old_file(b.mixed)
+    out, out_old = b.output("safetensors"), b.output("old.safetensors")
+    return [
+        b.fresh(b.ours("to_safetensors", src=source, dst=out), out),
+        *_copies(b, source)[:1],
+        b.fresh(b.by_old("to_safetensors", src=old, dst=out_old), out_old),
+    ]
+
+
+@SECTION.row("convert to safetensors, from compressed, {mixed}")
+def to_safetensors_compressed(b: Bench) -> list[Contender]:
+    source = b.ours_file(b.mixed, "compressed", compress=True)
+    old = b.old_file(b.mixed, "compressed", compress=True)
+    out, out_old = b.output("safetensors"), b.output("old.safetensors")
+    return [
+        b.fresh(b.ours("to_safetensors", src=source, dst=out), out),
+        b.fresh(b.by_old("to_safetensors", src=old, dst=out_old), out_old),
+    ]

@@ -7,6 +7,8 @@ import gc
 import os
 import shutil
 import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +46,7 @@ class Bench:
     old: Callable[[], OldRelease]
     zstd: bool
     _made: set[str] = field(default_factory=set)
+    _in_memory: list[Path] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.mixed: Workload = ("mixed", (64 if self.quick else 512) << 20)
@@ -63,9 +66,9 @@ class Bench:
 
     # --- files
 
-    def file(self, name: str, make: Callable[[str], object]) -> str:
+    def file(self, name: str, make: Callable[[str], object], folder: Path | None = None) -> str:
         """An input file, made once and left as it is."""
-        path = str(self.folder / name)
+        path = str((folder or self.folder) / name)
         if name not in self._made:
             Path(path).unlink(missing_ok=True)
             make(path)
@@ -97,7 +100,7 @@ class Bench:
 
     def raw_file(self, workload: Workload) -> str:
         def make(path: str) -> object:
-            return Job("plain", "write_gathered", dict(workload=workload, path=path)).prepare()()
+            return Job("plain", "write_gathered", {"workload": workload, "path": path}).prepare()()
 
         return self.file(f"{_stem(workload)}.raw", make)
 
@@ -109,6 +112,20 @@ class Bench:
             return subprocess.run(command, check=True)
 
         return self.file(f"{_stem(workload)}.zst", make)
+
+    def in_memory(self, room: int) -> Path | None:
+        """A folder on a file system in memory, if there is one with that much room."""
+        home = Path("/dev/shm")
+        if not self._in_memory and home.is_dir() and shutil.disk_usage(home).free > room:
+            self._in_memory.append(Path(tempfile.mkdtemp(prefix="deathtensors-bench-", dir=home)))
+        return self._in_memory[0] if self._in_memory else None
+
+    def clean_up(self, keep: bool) -> None:
+        """Removes what was made; ``keep`` leaves it on the disk, not in memory."""
+        for folder in self._in_memory:
+            shutil.rmtree(folder, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def output(self, name: str) -> str:
         return str(self.folder / f"out.{name}")
@@ -141,9 +158,7 @@ class Bench:
     def by_old(self, work: str, **arguments: Any) -> Contender:
         """In the old release's process, by its clock."""
         job = Job("ours", work, arguments)
-        return Contender(
-            OLD, lambda: self.old().time(job), before=lambda: self.old().prepare(job)
-        )
+        return Contender(OLD, lambda: self.old().time(job), before=lambda: self.old().prepare(job))
 
     def shell(self, label: str, *command: str) -> Contender:
         """A command, its start included."""
@@ -155,15 +170,15 @@ class Bench:
             return Contender(label, lambda: 0.0, absent=f"{command[0]} is not installed")
         return Contender(label, clock(run))
 
-    def memory_of(self, label: str, work: str, library: str = "ours", **arguments: Any) -> Contender:
+    def memory_of(
+        self, label: str, work: str, library: str = "ours", **arguments: Any
+    ) -> Contender:
         """The peak memory of a job in a fresh process."""
         job = Job(library, work, arguments)
 
         def run() -> float:
             if label == OLD:
                 return memory.peak(job, self.old().python, self.old().environment)
-            import sys
-
             return memory.peak(job, sys.executable)
 
         return Contender(label, run)

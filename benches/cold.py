@@ -35,7 +35,9 @@ def _resident(fd: int) -> float:
         pages = -(-len(view) // mmap.PAGESIZE)
         flags = (ctypes.c_ubyte * pages)()
         start = ctypes.c_char.from_buffer(view)
-        failed = libc.mincore(ctypes.c_void_p(ctypes.addressof(start)), ctypes.c_size_t(len(view)), flags)
+        failed = libc.mincore(
+            ctypes.c_void_p(ctypes.addressof(start)), ctypes.c_size_t(len(view)), flags
+        )
         del start
         if failed:
             raise OSError(ctypes.get_errno(), "mincore failed")

@@ -83,5 +83,7 @@ def _file_system(folder: Path) -> str:
 
 def _distribution() -> str:
     path = Path("/etc/os-release")
-    found = re.search(r'^PRETTY_NAME="?([^"\n]*)', path.read_text(), re.M) if path.exists() else None
+    found = (
+        re.search(r'^PRETTY_NAME="?([^"\n]*)', path.read_text(), re.M) if path.exists() else None
+    )
     return found.group(1) if found else ""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import deathtensors as dt
 import torch
+
+import deathtensors as dt
 import workloads
 from libraries.plain import read_all
 

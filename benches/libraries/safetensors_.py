@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import workloads
-from libraries.plain import read_all
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+
+import workloads
+from libraries.plain import read_all
 
 Work = Callable[[], object]
 

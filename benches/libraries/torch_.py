@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+
 import workloads
 from libraries.plain import read_all
 

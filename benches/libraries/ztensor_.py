@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable
 
 import torch
-import workloads
 import ztensor
+
+import workloads
 from libraries.plain import read_all
 
 Work = Callable[[], object]

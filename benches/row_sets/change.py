@@ -7,10 +7,7 @@ append on a file system in memory, where flushing costs nothing.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import shutil
 
 from bench import HASH, SAFETENSORS, ZTENSOR, Bench, Section
 from measure import Contender, Target
@@ -18,7 +15,6 @@ from measure import Contender, Target
 SECTION = Section("Append and convert")
 CP = "cp"
 CP_SYNC = "cp, then sync of the copy"
-_IN_MEMORY = Path("/dev/shm")
 
 
 def _copies(b: Bench, source: str) -> list[Contender]:
@@ -44,25 +40,17 @@ def append(b: Bench) -> list[Contender]:
 
 @SECTION.row("append 4 KiB to {mixed}, in memory (/dev/shm: no flushing)", Target(1.1, CP))
 def append_in_memory(b: Bench) -> list[Contender]:
-    with _folder_in_memory(b) as folder:
-        if folder is None:
-            reason = "no room in /dev/shm"
-            return [Contender("deathtensors", lambda: 0.0, absent=reason)]
-        source = str(folder / "source")
-        out, copy = str(folder / "out"), str(folder / "copy")
-        original = b.ours_file(b.mixed)
-
-        def bring() -> None:
-            if not os.path.exists(source):
-                import shutil
-
-                shutil.copyfile(original, source)
-
-        bring()
-        return [
-            b.on_copy(b.ours("append", path=out), source, out),
-            b.fresh(b.shell(CP, "cp", source, copy), copy),
-        ]
+    # The file, its copy that is appended to, and what replaces that.
+    folder = b.in_memory(4 * b.mixed[1])
+    if folder is None:
+        return [Contender("deathtensors", lambda: 0.0, absent="no room in /dev/shm")]
+    original = b.ours_file(b.mixed)
+    source = b.file("append.deathtensors", lambda p: shutil.copyfile(original, p), folder)
+    out, copy = str(folder / "out"), str(folder / "copy")
+    return [
+        b.on_copy(b.ours("append", path=out), source, out),
+        b.fresh(b.shell(CP, "cp", source, copy), copy),
+    ]
 
 
 @SECTION.row("append 4 KiB to {mixed}, footer")

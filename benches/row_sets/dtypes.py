@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import deathtensors as dt
 import numpy as np
+
+import deathtensors as dt
 from bench import PASS, Bench, Section
 from measure import Contender
 

@@ -106,5 +106,3 @@ def diff_digests(b: Bench) -> list[Contender]:
     one = b.ours_file(b.mixed, "digests", digests=True)
     two = b.ours_file(b.mixed, "digests.same", digests=True)
     return [b.ours("diff", a=one, b=two), b.shell("cmp", "cmp", one, two)]
-
-

@@ -1,8 +1,7 @@
 //! Appending: old bytes as they were, whatever their order, and new ones after.
 
 use crate::support::{
-    COMPRESSED, FOOTER, Model, With, backend, blob_of, entry, file, names_in, noise, refused,
-    sized,
+    COMPRESSED, FOOTER, Model, With, backend, blob_of, entry, file, names_in, noise, refused, sized,
 };
 use deathtensors::core::Frame;
 use deathtensors::core::digest::sha256;
@@ -44,7 +43,10 @@ fn frames(path: &Path) -> Vec<(Frame, Vec<u8>)> {
     let start = file.catalogue().blob().start;
     let stored = |f: &Frame| (start + f.stored.start) as usize..(start + f.stored.end) as usize;
     let frames = file.frames().unwrap().unwrap_or_default();
-    frames.frames().map(|f| (f.clone(), bytes[stored(&f)].to_vec())).collect()
+    frames
+        .frames()
+        .map(|f| (f.clone(), bytes[stored(&f)].to_vec()))
+        .collect()
 }
 
 #[test]
@@ -60,7 +62,10 @@ fn old_and_new_are_read_and_everything_verifies() {
         let names: Vec<_> = file.header().tensors().map(|t| t.name).collect();
         assert_eq!(names, ["a", "b", "tied", "c", "d", "n", "o", "p", "q"]);
         let flags = file.catalogue().flags();
-        assert_eq!((flags.compressed, flags.checksum), (with.compress, with.checksum));
+        assert_eq!(
+            (flags.compressed, flags.checksum),
+            (with.compress, with.checksum)
+        );
         let get = |name| file.header().get(name).unwrap().data();
         assert_eq!((get("b"), get("o")), (get("tied"), get("p")));
         assert_ne!(get("b"), get("o"));
@@ -88,7 +93,11 @@ fn stored_frames_are_kept_byte_for_byte() {
         let after = frames(&path);
         assert!(after.len() > before.len());
         assert!(after[..before.len()] == before);
-        append(&path, &Model::default().with("z", Dtype::I8, &[2000]), &options);
+        append(
+            &path,
+            &Model::default().with("z", Dtype::I8, &[2000]),
+            &options,
+        );
         assert!(frames(&path)[..after.len()] == after);
     }
 }
@@ -121,7 +130,14 @@ fn digests_are_kept_added_or_dropped() {
         (true, Some(false), false),
     ] {
         for with in With::ALL {
-            old().write(&path, &With { digests: had, ..with }.options());
+            old().write(
+                &path,
+                &With {
+                    digests: had,
+                    ..with
+                }
+                .options(),
+            );
             let mut options = AppendOptions::default();
             options.digests = asked;
             append(&path, &new(), &options);
@@ -145,11 +161,21 @@ fn metadata_of_the_file_wins_over_extra_metadata() {
     let mut model = old();
     model.specs[0].metadata = BTreeMap::from([("unit".into(), "m".into())]);
     model.write(&path, &With::PLAIN.options());
-    append(&path, &new().saying("kept", "new").saying("more", "x"), &AppendOptions::default());
+    append(
+        &path,
+        &new().saying("kept", "new").saying("more", "x"),
+        &AppendOptions::default(),
+    );
     let file = TensorFile::open(&path).unwrap();
     let global = file.header().global_metadata();
-    assert_eq!((global.get("kept"), global.get("more")), (Some("old"), Some("x")));
-    assert_eq!(file.header().get("a").unwrap().metadata.get("unit"), Some("m"));
+    assert_eq!(
+        (global.get("kept"), global.get("more")),
+        (Some("old"), Some("x"))
+    );
+    assert_eq!(
+        file.header().get("a").unwrap().metadata.get("unit"),
+        Some("m")
+    );
 }
 
 #[test]
@@ -181,9 +207,16 @@ fn refusals_leave_the_old_file_as_it_was() {
         let start = |model: &Model, options: &AppendOptions| {
             TensorWriter::append(&path, &model.specs, &model.metadata, options, &mut ())
         };
-        let same = |name: &str| Model::default().with("n", Dtype::U8, &[1]).with(name, Dtype::U8, &[1]);
+        let same = |name: &str| {
+            Model::default()
+                .with("n", Dtype::U8, &[1])
+                .with(name, Dtype::U8, &[1])
+        };
         for name in ["b", "tied", "n"] {
-            let error = refused(start(&same(name), &Default::default()), Code::UsageDuplicateName);
+            let error = refused(
+                start(&same(name), &Default::default()),
+                Code::UsageDuplicateName,
+            );
             assert_eq!(error.tensor_name(), Some(name));
         }
         let mut options = AppendOptions::default();

@@ -83,12 +83,14 @@ fn what_no_file_may_hold_is_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.deathtensors");
     let options = With::PLAIN.options();
-    let create = |model: &Model| {
-        TensorWriter::create(&path, &model.specs, &model.metadata, &options)
-    };
+    let create =
+        |model: &Model| TensorWriter::create(&path, &model.specs, &model.metadata, &options);
     let twice = model().with("a", Dtype::U8, &[1]);
     refused(create(&twice), Code::UsageDuplicateName);
-    refused(create(&Model::default().with("", Dtype::U8, &[1])), Code::TensorNameEmpty);
+    refused(
+        create(&Model::default().with("", Dtype::U8, &[1])),
+        Code::TensorNameEmpty,
+    );
     let mut tie = model().tied("t", 0);
     tie.specs[2].alias_of = Some(1);
     refused(create(&tie), Code::UsageValue);
@@ -97,8 +99,14 @@ fn what_no_file_may_hold_is_refused_before_anything_is_written() {
     assert!(names_in(folder.path()).is_empty());
     let nowhere = folder.path().join("none").join("m.deathtensors");
     let none = Default::default();
-    refused(TensorWriter::create(&nowhere, &[], &none, &options), Code::FileNotFound);
-    refused(TensorWriter::create(folder.path(), &[], &none, &options), Code::Io);
+    refused(
+        TensorWriter::create(&nowhere, &[], &none, &options),
+        Code::FileNotFound,
+    );
+    refused(
+        TensorWriter::create(folder.path(), &[], &none, &options),
+        Code::Io,
+    );
 }
 
 #[cfg(unix)]
@@ -147,8 +155,16 @@ fn symbolic_links_are_written_through() {
     for model in [model(), other()] {
         model.write(&here.join("first"), &With::PLAIN.options());
         assert!(fs::symlink_metadata(&target).unwrap().is_file());
-        assert!(fs::symlink_metadata(here.join("first")).unwrap().is_symlink());
-        assert!(fs::symlink_metadata(here.join("second")).unwrap().is_symlink());
+        assert!(
+            fs::symlink_metadata(here.join("first"))
+                .unwrap()
+                .is_symlink()
+        );
+        assert!(
+            fs::symlink_metadata(here.join("second"))
+                .unwrap()
+                .is_symlink()
+        );
         model.assert_is(&target);
         assert_eq!(names_in(&here), ["first", "second"]);
         assert_eq!(names_in(&there), ["real.deathtensors"]);

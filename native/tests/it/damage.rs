@@ -62,7 +62,11 @@ fn the_helper_makes_sound_files() {
 #[test]
 fn a_frame_that_inflates_past_its_place() {
     let longer = noise(1001, 2);
-    for stored in [sized(&longer), streamed(&longer, true), streamed(&longer, false)] {
+    for stored in [
+        sized(&longer),
+        streamed(&longer, true),
+        streamed(&longer, false),
+    ] {
         only_b_is_refused(&second_frame(stored), Code::FramesInflate);
     }
     let bomb = vec![0; 50 << 20];
@@ -90,7 +94,11 @@ fn a_frame_that_says_1000_bytes_and_holds_more() {
 #[test]
 fn a_frame_that_falls_short() {
     let shorter = noise(999, 2);
-    for stored in [sized(&shorter), streamed(&shorter, true), streamed(&shorter, false)] {
+    for stored in [
+        sized(&shorter),
+        streamed(&shorter, true),
+        streamed(&shorter, false),
+    ] {
         only_b_is_refused(&second_frame(stored), Code::FramesShort);
     }
     only_b_is_refused(&second_frame(sized(&[])), Code::FramesShort);
@@ -121,7 +129,15 @@ fn a_frame_that_is_no_single_zstd_frame() {
     let led = [&*skippable, &*sound].concat();
     let mut dictionary = sound.clone();
     dictionary[4] |= 1;
-    for stored in [cut, magic, followed, skippable, led, dictionary, noise(100, 4)] {
+    for stored in [
+        cut,
+        magic,
+        followed,
+        skippable,
+        led,
+        dictionary,
+        noise(100, 4),
+    ] {
         only_b_is_refused(&second_frame(stored), Code::FramesDecode);
     }
     // Its first frame already falls short.
@@ -189,7 +205,14 @@ fn a_table_that_counts_wrong() {
 
 #[test]
 fn a_table_whose_sums_are_wrong() {
-    for (entry, by) in [(0, 1), (0, -1), (8, 0x7fff_ffff), (4, 1), (12, -1), (20, 0x7fff_0000)] {
+    for (entry, by) in [
+        (0, 1),
+        (0, -1),
+        (8, 0x7fff_ffff),
+        (4, 1),
+        (12, -1),
+        (20, 0x7fff_0000),
+    ] {
         let bytes = with_table(|blob, table| add(blob, table + 8 + entry, by));
         table_is_refused(&bytes, Code::FramesTableSizes);
     }
@@ -280,7 +303,11 @@ fn nothing_inflates_beyond_the_limit() {
     }
     assert!(*file_1999.read("a").unwrap() == data[..1000]);
 
-    fs::write(&path, file(&framed.join(","), COMPRESSED, &streamed(&data, true))).unwrap();
+    fs::write(
+        &path,
+        file(&framed.join(","), COMPRESSED, &streamed(&data, true)),
+    )
+    .unwrap();
     assert!(*limited(3000).read("b").unwrap() == data[1000..]);
     let error = refused(limited(2999).read("b"), Code::LimitInflated);
     assert_eq!(error.tensor_name(), Some("b"));

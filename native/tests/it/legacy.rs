@@ -34,8 +34,7 @@ fn append(path: &Path) {
     let more = Model::default().with("more", Dtype::F32, &[500]);
     let none = Default::default();
     let options = AppendOptions::default();
-    let mut writer =
-        TensorWriter::append(path, &more.specs, &none, &options, &mut ()).unwrap();
+    let mut writer = TensorWriter::append(path, &more.specs, &none, &options, &mut ()).unwrap();
     writer.push(&more.data[0]).unwrap();
     writer.finish().unwrap();
     let file = TensorFile::open(path).unwrap();
@@ -47,7 +46,11 @@ fn append(path: &Path) {
 fn a_single_frame_is_read_and_kept_verbatim_by_append() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.deathtensors");
-    for frame in [streamed(&data(), false), streamed(&data(), true), sized(&data())] {
+    for frame in [
+        streamed(&data(), false),
+        streamed(&data(), true),
+        sized(&data()),
+    ] {
         write(&path, &frame);
         for way in [Backend::Mmap, Backend::Pread] {
             let file = TensorFile::open_with(&path, &backend(way)).unwrap();
@@ -59,7 +62,10 @@ fn a_single_frame_is_read_and_kept_verbatim_by_append() {
         let frames = file.frames().unwrap().unwrap();
         assert_eq!(frames.len(), 2);
         let first = frames.frame(0).unwrap();
-        assert_eq!((first.stored.end, first.data), (frame.len() as u64, 0..9000));
+        assert_eq!(
+            (first.stored.end, first.data),
+            (frame.len() as u64, 0..9000)
+        );
         let blob = file.catalogue().blob().start as usize;
         assert!(fs::read(&path).unwrap()[blob..].starts_with(&frame));
     }
@@ -71,7 +77,12 @@ fn several_frames_without_a_table_are_read_and_framed_anew_by_append() {
     let path = folder.path().join("m.deathtensors");
     let data = data();
     // The cuts respect no tensor.
-    let cuts = [&data[..10], &data[10..5000], &data[5000..5000], &data[5000..]];
+    let cuts = [
+        &data[..10],
+        &data[10..5000],
+        &data[5000..5000],
+        &data[5000..],
+    ];
     let blob: Vec<u8> = cuts.iter().flat_map(|cut| streamed(cut, true)).collect();
     write(&path, &blob);
     for way in [Backend::Mmap, Backend::Pread] {

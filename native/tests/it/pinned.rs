@@ -42,7 +42,9 @@ fn another_root_is_refused() {
         let error = refused(open(&path, wrong), Code::IntegrityRoot);
         assert_eq!(error.path(), Some(&*path));
         // Another model has another root, and so has other metadata.
-        model().saying("author", "anybody").write(&path, &with.options());
+        model()
+            .saying("author", "anybody")
+            .write(&path, &with.options());
         refused(open(&path, root), Code::IntegrityRoot);
     }
 }
@@ -94,7 +96,13 @@ fn files_that_a_root_cannot_pin_are_refused() {
     bytes.resize(bytes.len().next_multiple_of(8) + 1, 0);
     fs::write(&path, bytes).unwrap();
     assert_eq!(root(&path), digest);
-    assert!(TensorFile::open(&path).unwrap().verify(&mut ()).unwrap().is_sound());
+    assert!(
+        TensorFile::open(&path)
+            .unwrap()
+            .verify(&mut ())
+            .unwrap()
+            .is_sound()
+    );
     let error = refused(open(&path, digest), Code::UsageUnavailable);
     assert_eq!(error.tensor_name(), Some("t"));
 }
@@ -106,7 +114,10 @@ fn a_tampered_tensor_is_refused_at_first_read_and_others_are_read() {
     model().write(&path, &With::DIGESTS.options());
     let root = root(&path);
     let file = TensorFile::open(&path).unwrap();
-    let b = file.catalogue().locate(file.header().get("b").unwrap().data()).unwrap();
+    let b = file
+        .catalogue()
+        .locate(file.header().get("b").unwrap().data())
+        .unwrap();
     drop(file);
     // The last row; others must be refused as well.
     flip(&path, b.end - 1);
@@ -146,7 +157,10 @@ fn a_tampered_tensor_is_refused_at_first_read_and_others_are_read() {
 fn a_tampered_frame_is_refused_even_when_it_is_a_sound_frame() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.deathtensors");
-    let with = With { compress: true, ..With::DIGESTS };
+    let with = With {
+        compress: true,
+        ..With::DIGESTS
+    };
     model().write(&path, &with.options());
     let (root, start, frame) = {
         let file = TensorFile::open(&path).unwrap();

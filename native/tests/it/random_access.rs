@@ -47,7 +47,12 @@ fn rows_are_read_though_all_other_frames_are_broken() {
     let rows = &model.data[1];
     for (start, count) in [(0, 1), (3, 1), (4, 4), (5, 10), (63, 1), (20, 1), (30, 0)] {
         model.write(&path, &With::FRAMES.options());
-        let base = TensorFile::open(&path).unwrap().header().get("rows").unwrap().start;
+        let base = TensorFile::open(&path)
+            .unwrap()
+            .header()
+            .get("rows")
+            .unwrap()
+            .start;
         let wanted = base + start * 256..base + (start + count) * 256;
         let broken = damage(&path, |_, data| {
             data.end <= wanted.start || wanted.end <= data.start || wanted.is_empty()
@@ -75,8 +80,16 @@ fn a_broken_frame_refuses_its_rows_and_its_tensor_only() {
     let path = folder.path().join("m.deathtensors");
     let model = table();
     model.write(&path, &With::FRAMES.options());
-    let base = TensorFile::open(&path).unwrap().header().get("rows").unwrap().start;
-    assert_eq!(damage(&path, |_, data| data.start == base + 5 * SMALL_FRAMES), 1);
+    let base = TensorFile::open(&path)
+        .unwrap()
+        .header()
+        .get("rows")
+        .unwrap()
+        .start;
+    assert_eq!(
+        damage(&path, |_, data| data.start == base + 5 * SMALL_FRAMES),
+        1
+    );
     let file = TensorFile::open(&path).unwrap();
     for row in 0..ROWS {
         let found = file.read_rows("rows", row, 1);
@@ -89,7 +102,10 @@ fn a_broken_frame_refuses_its_rows_and_its_tensor_only() {
             assert!(*found.unwrap() == model.data[1][at..at + 256]);
         }
     }
-    assert_eq!(file.read("rows").map(drop).unwrap_err().kind(), Kind::Integrity);
+    assert_eq!(
+        file.read("rows").map(drop).unwrap_err().kind(),
+        Kind::Integrity
+    );
     assert!(*file.read("before").unwrap() == *model.data[0]);
     assert!(*file.read("after").unwrap() == *model.data[2]);
     assert!(file.stats("rows").is_err() && file.stats("after").is_ok());

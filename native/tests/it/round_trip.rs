@@ -89,7 +89,10 @@ prop_compose! {
 fn check(model: &Model, options: &WriteOptions, file: &TensorFile) {
     assert_eq!(file.header().len(), model.specs.len());
     let said: BTreeMap<_, _> = file.header().global_metadata().iter().collect();
-    assert!(said.into_iter().eq(model.metadata.iter().map(|(k, v)| (&**k, &**v))));
+    assert!(
+        said.into_iter()
+            .eq(model.metadata.iter().map(|(k, v)| (&**k, &**v)))
+    );
     let blob = file.catalogue().blob();
     assert_eq!(blob.start % options.alignment.max(64), 0);
     for (nth, (spec, data)) in model.specs.iter().zip(&model.data).enumerate() {
@@ -105,7 +108,10 @@ fn check(model: &Model, options: &WriteOptions, file: &TensorFile) {
         if let Some(to) = spec.alias_of {
             assert_eq!(tensor.data(), file.header().at(to).unwrap().data());
         }
-        assert_eq!(tensor.sha256.copied(), options.digests.then(|| sha256(data)));
+        assert_eq!(
+            tensor.sha256.copied(),
+            options.digests.then(|| sha256(data))
+        );
         assert_eq!(file.digest(nth).unwrap(), sha256(data));
         assert!(*file.read(&spec.name).unwrap() == **data);
         assert!(*file.read_owned(nth, tensor.data()).unwrap() == **data);
@@ -121,7 +127,12 @@ fn check_rows(spec: &TensorSpec, data: &[u8], file: &TensorFile) {
         return;
     };
     let row = data.len() / rows as usize;
-    for (start, count) in [(0, 1), (rows / 2, 0), (rows / 3, rows - rows / 3), (rows - 1, 1)] {
+    for (start, count) in [
+        (0, 1),
+        (rows / 2, 0),
+        (rows / 3, rows - rows / 3),
+        (rows - 1, 1),
+    ] {
         let bits = spec.dtype.bits() * spec.shape[1..].iter().product::<u64>();
         if start * bits % 8 != 0 || (start + count) * bits % 8 != 0 {
             continue;

@@ -55,8 +55,17 @@ fn our_blobs_are_decoded_by_zeekstd_from_anywhere() {
         model.write(&path, &with.options());
         let blob = stored_blob(&path);
         assert!(theirs(&blob, 0, plain.len()) == plain);
-        for (start, end) in [(0, 1), (99, 101), (1023, 1025), (5000, 11_600), (9_000, 9_001)] {
-            assert!(theirs(&blob, start, end) == plain[start..end], "{start}..{end}");
+        for (start, end) in [
+            (0, 1),
+            (99, 101),
+            (1023, 1025),
+            (5000, 11_600),
+            (9_000, 9_001),
+        ] {
+            assert!(
+                theirs(&blob, start, end) == plain[start..end],
+                "{start}..{end}"
+            );
         }
         let table = Decoder::new(BytesWrapper::new(&blob)).unwrap();
         let table = table.seek_table().clone();
@@ -92,8 +101,7 @@ fn what_was_appended_is_decoded_by_zeekstd() {
     let more = Model::default().with("more", Dtype::F64, &[33]);
     let none = Default::default();
     let options = AppendOptions::default();
-    let mut writer =
-        TensorWriter::append(&path, &more.specs, &none, &options, &mut ()).unwrap();
+    let mut writer = TensorWriter::append(&path, &more.specs, &none, &options, &mut ()).unwrap();
     writer.push(&more.data[0]).unwrap();
     writer.finish().unwrap();
     let mut plain = plain_blob(&model());

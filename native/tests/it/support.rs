@@ -152,8 +152,7 @@ pub fn backend(backend: Backend) -> OpenOptions {
 
 /// A file made by hand. `tensors` is the inside of that JSON object.
 pub fn file(tensors: &str, flags: u32, blob: &[u8]) -> Vec<u8> {
-    let json =
-        format!(r#"{{"format":"deathtensors","format_version":1,"tensors":{{{tensors}}}}}"#);
+    let json = format!(r#"{{"format":"deathtensors","format_version":1,"tensors":{{{tensors}}}}}"#);
     let mut out = b"DTLEGION".to_vec();
     out.extend_from_slice(&1u32.to_le_bytes());
     out.extend_from_slice(&flags.to_le_bytes());

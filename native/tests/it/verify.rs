@@ -38,7 +38,9 @@ fn verify(path: &Path) -> Verification {
 
 fn complaints(found: &Verification) -> Vec<(Code, Option<&str>)> {
     let errors = found.errors.iter();
-    errors.map(|e: &Error| (e.code(), e.tensor_name())).collect()
+    errors
+        .map(|e: &Error| (e.code(), e.tensor_name()))
+        .collect()
 }
 
 /// Where the nth tensor's bytes, or their frames, are in the file.
@@ -126,12 +128,21 @@ fn damage_to_tied_tensors_is_reported_for_both_names() {
     for (with, code) in [
         (With::DIGESTS, Code::IntegrityTensor),
         (With::FRAMES, Code::FramesChecksum),
-        (With { compress: true, ..With::DIGESTS }, Code::FramesChecksum),
+        (
+            With {
+                compress: true,
+                ..With::DIGESTS
+            },
+            Code::FramesChecksum,
+        ),
     ] {
         model().write(&path, &with.options());
         flip(&path, place(&path, 1).start + 555);
         let found = verify(&path);
-        assert_eq!(complaints(&found), [(code, Some("b")), (code, Some("tied"))]);
+        assert_eq!(
+            complaints(&found),
+            [(code, Some("b")), (code, Some("tied"))]
+        );
         let sound = with.digests.then_some(true);
         let bad = Some(false);
         assert_eq!(found.tensors, [sound, bad, bad, sound, sound]);
@@ -165,7 +176,11 @@ fn a_damaged_root_is_found_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.deathtensors");
     model().write(&path, &With::DIGESTS.options());
-    let digits = TensorFile::open(&path).unwrap().header().root_digits().unwrap();
+    let digits = TensorFile::open(&path)
+        .unwrap()
+        .header()
+        .root_digits()
+        .unwrap();
     let mut bytes = fs::read(&path).unwrap();
     let digit = &mut bytes[24 + digits.start + 5];
     *digit = if *digit == b'0' { b'1' } else { b'0' };
@@ -178,7 +193,10 @@ fn a_damaged_root_is_found_too() {
 fn spaces_after_the_header_are_the_footers_business_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.deathtensors");
-    let with = With { checksum: true, ..With::DIGESTS };
+    let with = With {
+        checksum: true,
+        ..With::DIGESTS
+    };
     model().write(&path, &with.options());
     let header = TensorFile::open(&path).unwrap().catalogue().header_range();
     let mut bytes = fs::read(&path).unwrap();

@@ -50,8 +50,9 @@ sdist: .requirements ## the source distribution: build, install, use
 	@$(STEP) "sdist in a clean environment" tests/tools/sdist.sh
 
 .PHONY: bench
-bench: .package ## the table of times against other libraries
-	@$(VENV)/bin/python benches/run.py
+bench: .package ## the table of times against other libraries (a quarter of an hour)
+	@$(STEP) "what it compares with (benches/requirements.txt)" $(VENV)/bin/pip install -r benches/requirements.txt
+	@$(VENV)/bin/python benches/run.py $(ARGS)
 
 .PHONY: vectors
 vectors: ## write the conformance vectors again

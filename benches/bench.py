@@ -44,14 +44,14 @@ class Bench:
     threads: int
     quick: bool
     old: Callable[[], OldRelease]
-    zstd: bool
+    _makers: dict[str, Callable[[str], object]] = field(default_factory=dict)
     _made: set[str] = field(default_factory=set)
     _in_memory: list[Path] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.mixed: Workload = ("mixed", (64 if self.quick else 512) << 20)
+        self.mixed: Workload = ("mixed", (32 if self.quick else 512) << 20)
         self.small: Workload = ("small", 20_000)
-        self.dtype_bytes = (8 if self.quick else 64) << 20
+        self.dtype_bytes = (4 if self.quick else 64) << 20
         self.sizes = {
             "mixed": f"{self.mixed[1] >> 20} MiB",
             "dtype_bytes": f"{self.dtype_bytes >> 20} MiB",
@@ -67,49 +67,62 @@ class Bench:
     # --- files
 
     def file(self, name: str, make: Callable[[str], object], folder: Path | None = None) -> str:
-        """An input file, made once and left as it is."""
+        """The path of an input file. It is made when a contender first needs it, so
+        that what cannot be made costs only that contender its place."""
         path = str((folder or self.folder) / name)
-        if name not in self._made:
-            Path(path).unlink(missing_ok=True)
-            make(path)
-            with open(path, "rb+") as file:
-                os.fsync(file.fileno())
-            self._made.add(name)
+        self._makers.setdefault(path, make)
         return path
 
+    def need(self, *paths: Any) -> None:
+        """Makes those of the input files that are not there yet."""
+        for path in paths:
+            if path not in self._makers or path in self._made:
+                continue
+            Path(path).unlink(missing_ok=True)
+            try:
+                self._makers[path](path)
+            except ModuleNotFoundError as e:
+                raise Absent(f"{e.name} is not installed") from e
+            with open(path, "rb+") as file:
+                os.fsync(file.fileno())
+            self._made.add(path)
+
     def ours_file(self, workload: Workload, name: str = "plain", **options: Any) -> str:
-        def make(path: str) -> object:
-            return Job("ours", "save", dict(workload=workload, path=path, **options)).prepare()()
+        def make(path: str) -> None:
+            _save("ours", workload, path, options).prepare()()
 
         return self.file(f"{_stem(workload)}.{name}.deathtensors", make)
 
     def old_file(self, workload: Workload, name: str = "plain", **options: Any) -> str:
-        def make(path: str) -> object:
-            job = Job("ours", "save", dict(workload=workload, path=path, **options))
-            return self.old().time(job)
+        def make(path: str) -> None:
+            self.old().time(_save("ours", workload, path, options))
 
         return self.file(f"{_stem(workload)}.{name}.old.deathtensors", make)
 
     def peer_file(self, label: str, workload: Workload, name: str = "", **options: Any) -> str:
         library = _LIBRARIES.get(label, "torch_")
 
-        def make(path: str) -> object:
-            return Job(library, "save", dict(workload=workload, path=path, **options)).prepare()()
+        def make(path: str) -> None:
+            _save(library, workload, path, options).prepare()()
 
         return self.file(f"{_stem(workload)}{name}.{library}", make)
 
     def raw_file(self, workload: Workload) -> str:
-        def make(path: str) -> object:
-            return Job("plain", "write_gathered", {"workload": workload, "path": path}).prepare()()
+        def make(path: str) -> None:
+            job = Job("plain", "write_gathered", {"workload": workload, "path": path})
+            job.prepare()()
 
         return self.file(f"{_stem(workload)}.raw", make)
 
     def zstd_file(self, workload: Workload) -> str:
         raw = self.raw_file(workload)
 
-        def make(path: str) -> object:
+        def make(path: str) -> None:
+            self.need(raw)
+            if not shutil.which("zstd"):
+                raise Absent("zstd is not installed")
             command = ["zstd", "-q", "-f", "-3", f"-T{self.threads}", raw, "-o", path]
-            return subprocess.run(command, check=True)
+            subprocess.run(command, check=True)
 
         return self.file(f"{_stem(workload)}.zst", make)
 
@@ -147,6 +160,7 @@ class Bench:
         held: list[Callable[[], float]] = []
 
         def prepare() -> None:
+            self.need(*arguments.values())
             if not held:
                 try:
                     held.append(clock(job.prepare()))
@@ -158,17 +172,32 @@ class Bench:
     def by_old(self, work: str, **arguments: Any) -> Contender:
         """In the old release's process, by its clock."""
         job = Job("ours", work, arguments)
-        return Contender(OLD, lambda: self.old().time(job), before=lambda: self.old().prepare(job))
+
+        def prepare() -> None:
+            self.need(*arguments.values())
+            self.old().prepare(job)
+
+        return Contender(OLD, lambda: self.old().time(job), before=prepare)
 
     def shell(self, label: str, *command: str) -> Contender:
         """A command, its start included."""
+        return self._command(label, lambda: command)
+
+    def old_python(self, label: str, *arguments: str) -> Contender:
+        """The old release's interpreter, its start included."""
+        return self._command(label, lambda: (str(self.old().python), *arguments))
+
+    def _command(self, label: str, command: Callable[[], tuple[str, ...]]) -> Contender:
+        def prepare() -> None:
+            self.need(*command())
+            if not shutil.which(command()[0]):
+                raise Absent(f"{command()[0]} is not installed")
 
         def run() -> None:
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+            quiet = subprocess.DEVNULL
+            subprocess.run(command(), check=True, stdout=quiet, stdin=quiet)
 
-        if not shutil.which(command[0]):
-            return Contender(label, lambda: 0.0, absent=f"{command[0]} is not installed")
-        return Contender(label, clock(run))
+        return Contender(label, clock(run), before=prepare)
 
     def memory_of(
         self, label: str, work: str, library: str = "ours", **arguments: Any
@@ -181,12 +210,15 @@ class Bench:
                 return memory.peak(job, self.old().python, self.old().environment)
             return memory.peak(job, sys.executable)
 
-        return Contender(label, run)
+        return Contender(label, run, before=lambda: self.need(*arguments.values()))
+
+    def size_of(self, label: str, path: str) -> Contender:
+        """Bytes on disk."""
+        return Contender(label, lambda: float(os.path.getsize(path)), lambda: self.need(path))
 
     # --- ways to run them
 
-    @staticmethod
-    def fresh(contender: Contender, path: str) -> Contender:
+    def fresh(self, contender: Contender, path: str) -> Contender:
         """Each run writes a file that was not there, and that goes away after."""
 
         def remove() -> None:
@@ -194,11 +226,11 @@ class Bench:
 
         return _around(contender, before=remove, after=remove)
 
-    @staticmethod
-    def on_copy(contender: Contender, source: str, path: str) -> Contender:
+    def on_copy(self, contender: Contender, source: str, path: str) -> Contender:
         """Each run changes a new copy of a file, which is on the disk before."""
 
         def copy() -> None:
+            self.need(source)
             shutil.copyfile(source, path)
             with open(path, "rb+") as file:
                 os.fsync(file.fileno())
@@ -208,11 +240,11 @@ class Bench:
 
         return _around(contender, before=copy, after=remove)
 
-    @staticmethod
-    def cold(contender: Contender, path: str) -> Contender:
+    def cold(self, contender: Contender, path: str) -> Contender:
         """Each run finds nothing of the file in the page cache."""
 
         def drop() -> None:
+            self.need(path)
             gc.collect()
             cold.drop(path)
 
@@ -238,6 +270,10 @@ def _around(
     return contender
 
 
+def _save(library: str, workload: Workload, path: str, options: dict[str, Any]) -> Job:
+    return Job(library, "save", {"workload": workload, "path": path, **options})
+
+
 def _stem(workload: Workload) -> str:
     name, size = workload
     return name if size else "minilm"
@@ -258,6 +294,8 @@ class Entry:
     targets: tuple[Target, ...]
     unit: str
     once: bool
+    #: Whether --quick has it too.
+    quick: bool
 
     def title(self, bench: Bench) -> str:
         return self.name.format(**bench.sizes)
@@ -279,10 +317,15 @@ class Section:
         self.entries: list[Entry] = []
 
     def row(
-        self, name: str, *targets: Target, unit: str = "s", once: bool = False
+        self,
+        name: str,
+        *targets: Target,
+        unit: str = "s",
+        once: bool = False,
+        quick: bool = True,
     ) -> Callable[[Maker], Maker]:
         def declare(make: Maker) -> Maker:
-            self.entries.append(Entry(self.name, name, make, targets, unit, once))
+            self.entries.append(Entry(self.name, name, make, targets, unit, once, quick))
             return make
 
         return declare

@@ -25,25 +25,17 @@ def describe(folder: Path) -> dict[str, str]:
     return {key: value for key, value in out.items() if value}
 
 
-def load() -> str:
-    """The load average now: how busy others keep the machine."""
-    try:
-        return f"{os.getloadavg()[0]:.1f}"
-    except OSError:
-        return "unknown"
-
-
-def versions(old: str | None, zstd: str | None) -> dict[str, str]:
+def versions() -> dict[str, str]:
     """The libraries that took part; "absent" is one that could not."""
     import deathtensors as dt
 
-    out = {"deathtensors": dt.__version__, "deathtensors (old)": old or "absent"}
+    out = {"deathtensors": dt.__version__}
     for package in ("safetensors", "torch", "ztensor", "numpy"):
         try:
             out[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             out[package] = "absent"
-    out["zstd (command)"] = zstd or "absent (Debian package zstd)"
+    out["zstd (command)"] = zstd_version() or "absent (Debian package zstd)"
     out["Python"] = platform.python_version()
     return out
 

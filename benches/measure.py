@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from neighbours import Neighbours
+
 
 @dataclass
 class Contender:
@@ -73,7 +75,7 @@ class Effort:
 
 
 FULL = Effort(least=5, least_slow=3, most=31, seconds=3.0)
-QUICK = Effort(least=3, least_slow=1, most=9, seconds=0.4)
+QUICK = Effort(least=3, least_slow=1, most=5, seconds=0.2)
 
 
 class Absent(Exception):
@@ -94,19 +96,28 @@ def clock(work: Callable[[], object]) -> Callable[[], float]:
     return timed
 
 
-def measure(row: Row, effort: Effort) -> None:
+def measure(row: Row, effort: Effort, neighbours: Neighbours) -> None:
     """Fills in the samples: A B C A B C …, so that what disturbs the machine for a
     while disturbs all. A contender's first, untimed turn warms caches and lazy
     imports, unless it is so slow that this cannot matter."""
     gc.disable()
     try:
+        neighbours.settle()
         if not row.once:
             for contender in row.contenders:
                 _warm_up(contender, effort)
+        kept = [0 for _ in row.contenders]
         while waiting := [c for c in row.contenders if _wants_turn(c, row, effort)]:
             for contender in waiting:
                 _turn(contender, contender.samples)
             gc.collect()
+            disturbed = None if row.once else neighbours.disturbed()
+            if disturbed:
+                for contender, count in zip(row.contenders, kept):
+                    del contender.samples[count:]
+                neighbours.settle()
+            elif disturbed is False:
+                kept = [len(c.samples) for c in row.contenders]
     finally:
         gc.enable()
 

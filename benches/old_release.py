@@ -7,6 +7,7 @@ many seconds each took, by its own clock.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import subprocess
@@ -32,6 +33,33 @@ def interpreter() -> Path:
     return python
 
 
+class Starter:
+    """Starts it when it is first asked for. What failed once is not tried again."""
+
+    def __init__(self, python: str | None = None) -> None:
+        self._python = python
+        self._running: OldRelease | None = None
+        self._why_not = ""
+
+    def __call__(self) -> OldRelease:
+        if self._why_not:
+            raise Absent(self._why_not)
+        if self._running is None:
+            try:
+                self._running = OldRelease(Path(self._python) if self._python else interpreter())
+            except Exception as e:
+                self._why_not = f"could not be built: {e}".splitlines()[0]
+                raise Absent(self._why_not) from e
+        return self._running
+
+    def processes(self) -> list[int]:
+        return [self._running.pid] if self._running else []
+
+    def close(self) -> None:
+        if self._running:
+            self._running.close()
+
+
 class OldRelease:
     def __init__(self, python: Path) -> None:
         self.python = python
@@ -43,6 +71,7 @@ class OldRelease:
             text=True,
             env=self.environment,
         )
+        self.pid = self._process.pid
 
     def prepare(self, job: Job) -> None:
         self._ask("prepare", job)
@@ -50,20 +79,15 @@ class OldRelease:
     def time(self, job: Job) -> float:
         return float(self._ask("time", job))
 
-    def forget(self) -> None:
-        """Closes what prepared jobs hold open, and frees workloads."""
-        self._ask("forget", None)
-
     def close(self) -> None:
         if self._process.stdin:
             self._process.stdin.close()
         self._process.wait(timeout=60)
 
-    def _ask(self, what: str, job: Job | None) -> Any:
+    def _ask(self, what: str, job: Job) -> Any:
         assert self._process.stdin and self._process.stdout
         try:
-            named = dataclasses.asdict(job) if job else None
-            self._process.stdin.write(json.dumps([what, named]) + "\n")
+            self._process.stdin.write(json.dumps([what, dataclasses.asdict(job)]) + "\n")
             self._process.stdin.flush()
             answer = self._process.stdout.readline()
         except BrokenPipeError:
@@ -80,10 +104,6 @@ def _serve() -> None:
     # Nothing that a library prints may come between the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    import gc
-
-    import workloads
-
     gc.disable()
 
     @cache
@@ -93,16 +113,9 @@ def _serve() -> None:
     for line in sys.stdin:
         what, named = json.loads(line)
         try:
-            value = None
-            if what == "forget":
-                prepared.cache_clear()
-                workloads.tensors.cache_clear()
-                gc.collect()
-            else:
-                work = prepared(json.dumps(named))
-                if what == "time":
-                    value = work()
-                    gc.collect()
+            work = prepared(json.dumps(named))
+            value = work() if what == "time" else None
+            gc.collect()
             outcome = ["ok", value]
         except Exception as e:
             outcome = ["error", f"{type(e).__name__}: {e}"]

@@ -32,26 +32,24 @@ HEADINGS = ("work", "ours", "against", "takes", "ratio", "to reach", "")
 def lines(row: Row) -> Iterator[Line]:
     ours = row.ours.median
     shown = row.ours.absent or quantity(ours, row.unit)
-    for target in row.targets:
-        if target.kind == "absolute":
-            limit = quantity(target.limit, row.unit)
-            ratio = _ratio(ours / target.limit) if ours is not None else "–"
-            yield Line(
-                shown, "(a fixed limit)", limit, ratio, "≤ 1.00", _verdict(target, ours, None)
-            )
+    for fixed in row.targets:
+        if fixed.kind == "absolute":
+            limit = quantity(fixed.limit, row.unit)
+            ratio = _ratio(ours / fixed.limit) if ours is not None else "–"
+            verdict = _verdict(fixed, ours, None, row.unit)
+            yield Line(shown, "(a fixed limit)", limit, ratio, "≤ 1.00", verdict)
     for other in row.contenders[1:]:
         theirs = other.median
-        matching = [t for t in row.targets if t.against == other.label]
-        target = matching[0] if matching else None
+        target = next((t for t in row.targets if t.against == other.label), None)
         yield Line(
             shown,
             other.label,
             other.absent or quantity(theirs, row.unit),
             _compared(target, ours, theirs, row.unit),
             _reach(target, row.unit),
-            _verdict(target, ours, theirs),
+            _verdict(target, ours, theirs, row.unit),
         )
-    if len(row.contenders) == 1 and not row.targets:
+    if len(row.contenders) == 1 and not any(t.kind == "absolute" for t in row.targets):
         yield Line(shown, "", "", "", "", "")
 
 
@@ -71,13 +69,15 @@ def _reach(target: Target | None, unit: str) -> str:
     return f"≤ {_ratio(target.limit)}"
 
 
-def _verdict(target: Target | None, ours: float | None, theirs: float | None) -> str:
+def _verdict(target: Target | None, ours: float | None, theirs: float | None, unit: str) -> str:
     if target is not None:
         met = is_met(target, ours, theirs)
         return "" if met is None else "met" if met else "MISSED"
     if ours is None or not theirs:
         return ""
-    return "larger or slower" if ours / theirs > _EQUAL else ""
+    if ours / theirs <= _EQUAL:
+        return ""
+    return "larger" if unit == "B" else "slower"
 
 
 def is_met(target: Target, ours: float | None, theirs: float | None) -> bool | None:
@@ -108,7 +108,7 @@ def quantity(value: float | None, unit: str) -> str:
 
 
 def _ratio(value: float) -> str:
-    return _three(value) if value >= 0.001 else f"{value:.1g}"
+    return _three(value) if value >= 0.001 else "<0.001"
 
 
 def _three(value: float) -> str:

@@ -11,7 +11,6 @@ depend on the machine, and are for people to judge.
 from __future__ import annotations
 
 import argparse
-import functools
 import gc
 import importlib.util
 import os
@@ -42,53 +41,54 @@ def main() -> int:
     import old_release
     import report
     from bench import Bench
+    from neighbours import Neighbours
     from row_sets import SECTIONS
 
     folder = Path(options.dir) if options.dir else ROOT / "build" / "bench"
     folder = folder / "files"
     folder.mkdir(parents=True, exist_ok=True)
 
-    @functools.cache
-    def old() -> old_release.OldRelease:
-        python = Path(options.old_python) if options.old_python else old_release.interpreter()
-        return old_release.OldRelease(python)
-
-    zstd = machine.zstd_version()
-    bench = Bench(folder, ROOT / "build", dt.get_num_threads(), options.quick, old, bool(zstd))
+    old = old_release.Starter(options.old_python)
+    bench = Bench(folder, ROOT / "build", dt.get_num_threads(), options.quick, old)
     effort = measure.QUICK if options.quick else measure.FULL
-    versions = machine.versions(old_release.VERSION, zstd)
+    versions = machine.versions()
     facts = {"Machine": machine.describe(folder), "Versions": versions}
     for heading, entries in facts.items():
         print(f"{heading}: " + "; ".join(f"{k} {v}" for k, v in entries.items()))
     if options.quick:
-        print("Quick: smaller and fewer runs, so the targets are only a hint.")
+        print("Quick: smaller, fewer rows and runs: the targets are only a hint.")
 
-    started, load = time.monotonic(), machine.load()
+    started = time.monotonic()
+    around = Neighbours(options.wait, old.processes)
     rows: list[measure.Row] = []
     try:
         for section in SECTIONS:
-            wanted = [e for e in section if options.rows.search(f"{e.section}: {e.title(bench)}")]
+            wanted = [
+                entry
+                for entry in section
+                if options.rows.search(f"{entry.section}: {entry.title(bench)}")
+                and (entry.quick or not options.quick)
+            ]
             for nth, entry in enumerate(wanted):
                 if nth == 0:
                     print(f"\n{section.name}\n{report.header_text()}")
                 row = entry.row(bench)
                 # What others of us have written must not be flushed meanwhile.
                 os.sync()
-                measure.measure(row, effort)
+                measure.measure(row, effort, around)
                 print(report.row_text(row), flush=True)
                 rows.append(row)
                 _let_go(row)
                 gc.collect()
     finally:
-        if old.cache_info().currsize:
-            old().close()
+        old.close()
         bench.clean_up(options.keep)
 
     facts["Run"] = {
-        "on": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        "with": f"{bench.threads} threads",
-        "for": f"{time.monotonic() - started:.0f} s",
-        "load average": f"{load} before, {machine.load()} after",
+        "of": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        "on": f"{bench.threads} threads",
+        "in": f"{time.monotonic() - started:.0f} s",
+        "with others using": f"{around.summary()} of the processor meanwhile",
     }
     print("\n" + "; ".join(f"{k} {v}" for k, v in facts["Run"].items()))
     print(report.summary(rows))
@@ -119,6 +119,8 @@ def _options() -> argparse.Namespace:
     add("--json", type=Path, metavar="PATH", help="write every sample there")
     add("--markdown", type=Path, nargs="?", const=ROOT / "docs" / "benchmarks.md", metavar="PATH",
         help="write the table there, between its markers (docs/benchmarks.md)")  # fmt: skip
+    add("--wait", type=float, default=0.0, metavar="SECONDS",
+        help="patience with a busy machine: what others disturb is measured again")  # fmt: skip
     add("--dir", metavar="PATH", help="folder for the files, about 10 GB (build/bench)")
     add("--keep", action="store_true", help="leave the input files")
     add("--old-python", metavar="PATH",

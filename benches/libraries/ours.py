@@ -13,6 +13,8 @@ from libraries.plain import read_all
 
 Work = Callable[[], object]
 
+_OLD = dt.__version__ == "0.3.0"
+
 
 def save(workload: tuple[str, int], path: str, **options: Any) -> Work:
     tensors = workloads.tensors(*workload)
@@ -74,7 +76,7 @@ def rows_of_open_read(path: str, name: str, start: int, count: int) -> Work:
 def all_by_rows(path: str, count: int) -> Work:
     """The whole file, never more than some rows of it at a time."""
 
-    def work() -> object:
+    def work() -> None:
         with dt.open(path) as file:
             for name in file.keys():
                 length = file.info(name)["shape"][0]
@@ -109,6 +111,9 @@ def stats_of_open(path: str) -> Work:
 
 def verify(path: str, **options: Any) -> Work:
     def work() -> object:
+        if _OLD:
+            # It checks compressed files while it opens them, or not at all.
+            return dt.open(path, verify=True)
         file = dt.open(path, **options)
         assert file.verify()
         return file
@@ -142,13 +147,13 @@ def warm(folder: str) -> Work:
     """A little of everything, so that only memory for the data is left to measure."""
     path = f"{folder}/warm.deathtensors"
     other = f"{folder}/warm.safetensors"
-    for options in ({}, {"checksum": True, "compress": True}):
+    for options in ({"checksum": True}, {"checksum": True, "compress": True}):
         save(("small", 30), path, **options)()
         with dt.open(path) as file:
             file.get_tensors()
             file.all_stats()
-            file.verify()
             file.get_tensor_slice(file.keys()[0], 0, 1)
+        verify(path)()
         append(path)()
         to_safetensors(path, other)()
         from_safetensors(other, path)()

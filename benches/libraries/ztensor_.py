@@ -13,7 +13,7 @@ from libraries.plain import read_all
 
 Work = Callable[[], object]
 
-_NAMES = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
+_NAMES = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16", torch.int64: "i64"}
 
 
 def save(workload: tuple[str, int], path: str, compress: bool = False) -> Work:

@@ -45,7 +45,12 @@ def append_in_memory(b: Bench) -> list[Contender]:
     if folder is None:
         return [Contender("deathtensors", lambda: 0.0, absent="no room in /dev/shm")]
     original = b.ours_file(b.mixed)
-    source = b.file("append.deathtensors", lambda p: shutil.copyfile(original, p), folder)
+
+    def copy_in(path: str) -> None:
+        b.need(original)
+        shutil.copyfile(original, path)
+
+    source = b.file("append.deathtensors", copy_in, folder)
     out, copy = str(folder / "out"), str(folder / "copy")
     return [
         b.on_copy(b.ours("append", path=out), source, out),
@@ -53,7 +58,7 @@ def append_in_memory(b: Bench) -> list[Contender]:
     ]
 
 
-@SECTION.row("append 4 KiB to {mixed}, footer")
+@SECTION.row("append 4 KiB to {mixed}, footer", quick=False)
 def append_footer(b: Bench) -> list[Contender]:
     path = b.ours_file(b.mixed, "footer", checksum=True)
     old = b.old_file(b.mixed, "footer", checksum=True)
@@ -78,7 +83,7 @@ def append_compressed(b: Bench) -> list[Contender]:
     ]
 
 
-@SECTION.row("append 4 KiB to {mixed}, against a format that appends in place")
+@SECTION.row("append 4 KiB to {mixed}, against a format that appends in place", quick=False)
 def append_in_place(b: Bench) -> list[Contender]:
     path, other = b.ours_file(b.mixed), b.peer_file(ZTENSOR, b.mixed)
     out, out_other = b.output("deathtensors"), b.output("zt")
@@ -99,7 +104,7 @@ def from_safetensors(b: Bench) -> list[Contender]:
     ]
 
 
-@SECTION.row("convert from safetensors, footer (the default), {mixed}")
+@SECTION.row("convert from safetensors, footer (the default), {mixed}", quick=False)
 def from_safetensors_footer(b: Bench) -> list[Contender]:
     source = b.peer_file(SAFETENSORS, b.mixed)
     out, out_old = b.output("deathtensors"), b.output("old.deathtensors")
@@ -122,7 +127,7 @@ def to_safetensors(b: Bench) -> list[Contender]:
     ]
 
 
-@SECTION.row("convert to safetensors, from compressed, {mixed}")
+@SECTION.row("convert to safetensors, from compressed, {mixed}", quick=False)
 def to_safetensors_compressed(b: Bench) -> list[Contender]:
     source = b.ours_file(b.mixed, "compressed", compress=True)
     old = b.old_file(b.mixed, "compressed", compress=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 import deathtensors as dt
@@ -11,7 +13,7 @@ from measure import Contender
 SECTION = Section("Stats by dtype, file open and mapped")
 
 
-def _values(dtype: str, size: int) -> bytes:
+def _values(dtype: str, size: int) -> Any:
     """Normal values where numpy knows the dtype, else arbitrary codes, of which some
     may be NaN."""
     rng = np.random.default_rng(size)

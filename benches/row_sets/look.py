@@ -24,7 +24,7 @@ def stats(b: Bench) -> list[Contender]:
     return _stats(b, b.mixed)
 
 
-@SECTION.row("open, and stats of everything, {minilm}", Target(1.5, PASS))
+@SECTION.row("open, and stats of everything, {minilm}", Target(1.5, PASS), quick=False)
 def stats_minilm(b: Bench) -> list[Contender]:
     return _stats(b, b.minilm)
 
@@ -38,7 +38,7 @@ def stats_of_open(b: Bench) -> list[Contender]:
     ]
 
 
-@SECTION.row("open, and stats of everything, compressed, {mixed}")
+@SECTION.row("open, and stats of everything, compressed, {mixed}", quick=False)
 def stats_compressed(b: Bench) -> list[Contender]:
     path = b.ours_file(b.mixed, "compressed", compress=True)
     return [
@@ -62,7 +62,7 @@ def footer(b: Bench) -> list[Contender]:
     return _footer(b, b.mixed)
 
 
-@SECTION.row("open and verify, footer, {minilm}", Target(1.03, HASH))
+@SECTION.row("open and verify, footer, {minilm}", Target(1.03, HASH), quick=False)
 def footer_minilm(b: Bench) -> list[Contender]:
     return _footer(b, b.minilm)
 

@@ -6,13 +6,13 @@ import functools
 from typing import Any
 
 import workloads
-from bench import OLD, OURS, SAFETENSORS, TORCH, ZTENSOR, Bench, Section
+from bench import OLD, OURS, SAFETENSORS, ZTENSOR, Bench, Section
 from measure import Contender, Target
 
 SECTION = Section("Peak memory, above what was there before")
 MIB = 1 << 20
 SAVE_TARGET = Target(64 * MIB, kind="absolute")
-_row = functools.partial(SECTION.row, unit="B", once=True)
+_row = functools.partial(SECTION.row, unit="B", once=True, quick=False)
 
 
 def _saves(b: Bench, peers: dict[str, str], **options: Any) -> list[Contender]:
@@ -26,9 +26,9 @@ def _saves(b: Bench, peers: dict[str, str], **options: Any) -> list[Contender]:
     return out
 
 
-@_row("save, plain, {mixed}", SAVE_TARGET)
+@_row("save, plain, {mixed}", SAVE_TARGET, quick=True)
 def save(b: Bench) -> list[Contender]:
-    libraries = {SAFETENSORS: "safetensors_", TORCH: "torch_", ZTENSOR: "ztensor_"}
+    libraries = {SAFETENSORS: "safetensors_", "torch.save": "torch_", ZTENSOR: "ztensor_"}
     return _saves(b, {OURS: "ours", **libraries, OLD: "ours"})
 
 
@@ -42,7 +42,7 @@ def save_digests(b: Bench) -> list[Contender]:
     return _saves(b, {OURS: "ours"}, digests=True)
 
 
-@_row("save, compressed, {mixed}", SAVE_TARGET)
+@_row("save, compressed, {mixed}", SAVE_TARGET, quick=True)
 def save_compressed(b: Bench) -> list[Contender]:
     return _saves(b, {OURS: "ours", ZTENSOR: "ztensor_", OLD: "ours"}, compress=True)
 
@@ -62,7 +62,9 @@ def load(b: Bench) -> list[Contender]:
     ]
 
 
-@_row("open, and one 4 KiB tensor, compressed, {mixed}", Target(8 * MIB, kind="absolute"))
+@_row(
+    "open, and one 4 KiB tensor, compressed, {mixed}", Target(8 * MIB, kind="absolute"), quick=True
+)
 def one(b: Bench) -> list[Contender]:
     ours, ztensor, old = _compressed(b)
     name = workloads.SMALL

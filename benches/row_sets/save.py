@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from bench import HASH, SAFETENSORS, WRITE, ZTENSOR, Bench, Section, Workload
+from typing import Any
+
+from bench import HASH, OLD, SAFETENSORS, WRITE, ZTENSOR, Bench, Section, Workload
 from measure import Contender, Target
 
 SECTION = Section("Save")
 ZSTD = "zstd -3 -T{threads}"
 
 
-def _save(b: Bench, workload: Workload, **options: bool) -> Contender:
+def _save(b: Bench, workload: Workload, **options: Any) -> Contender:
     out = b.output("deathtensors")
     return b.fresh(b.ours("save", workload=workload, path=out, **options), out)
 
 
-def _old(b: Bench, workload: Workload, **options: bool) -> Contender:
+def _old(b: Bench, workload: Workload, **options: Any) -> Contender:
     out = b.output("old.deathtensors")
     return b.fresh(b.by_old("save", workload=workload, path=out, **options), out)
 
@@ -24,7 +26,7 @@ def _safetensors(b: Bench, workload: Workload) -> Contender:
     return b.fresh(b.peer(SAFETENSORS, "save", workload=workload, path=out), out)
 
 
-def _ztensor(b: Bench, workload: Workload, label: str = ZTENSOR, **options: bool) -> Contender:
+def _ztensor(b: Bench, workload: Workload, label: str = ZTENSOR, **options: Any) -> Contender:
     out = b.output("zt")
     contender = b.peer(ZTENSOR, "save", workload=workload, path=out, **options)
     contender.label = label
@@ -64,7 +66,7 @@ def plain(b: Bench) -> list[Contender]:
     return _plain(b, b.mixed)
 
 
-@SECTION.row("save, plain, {minilm}", Target(1.0, SAFETENSORS), Target(1.15, WRITE))
+@SECTION.row("save, plain, {minilm}", Target(1.0, SAFETENSORS), Target(1.15, WRITE), quick=False)
 def plain_minilm(b: Bench) -> list[Contender]:
     return _plain(b, b.minilm)
 
@@ -101,12 +103,12 @@ def compressed(b: Bench) -> list[Contender]:
     return _compressed(b, b.mixed)
 
 
-@SECTION.row("save, compressed, {minilm}", Target(1.1, ZSTD))
+@SECTION.row("save, compressed, {minilm}", Target(1.1, ZSTD), quick=False)
 def compressed_minilm(b: Bench) -> list[Contender]:
     return _compressed(b, b.minilm)
 
 
-@SECTION.row("save, compressed with footer and digests, {mixed}")
+@SECTION.row("save, compressed with footer and digests, {mixed}", quick=False)
 def compressed_all(b: Bench) -> list[Contender]:
     return [
         _save(b, b.mixed, compress=True, checksum=True, digests=True),
@@ -117,20 +119,13 @@ def compressed_all(b: Bench) -> list[Contender]:
 
 def _sizes(b: Bench, workload: Workload) -> list[Contender]:
     """Bytes on disk, of the files that the other rows use."""
-    import os
-
-    def size(label: str, path: str) -> Contender:
-        return Contender(label, lambda: float(os.path.getsize(path)))
-
-    out = [
-        size("deathtensors", b.ours_file(workload, "compressed", compress=True)),
-        size("uncompressed", b.raw_file(workload)),
-        size("zTensor", b.peer_file(ZTENSOR, workload, ".compressed", compress=True)),
-        size("deathtensors 0.3.0", b.old_file(workload, "compressed", compress=True)),
+    return [
+        b.size_of("deathtensors", b.ours_file(workload, "compressed", compress=True)),
+        b.size_of("zstd -3", b.zstd_file(workload)),
+        b.size_of("uncompressed", b.raw_file(workload)),
+        b.size_of("zTensor", b.peer_file(ZTENSOR, workload, ".compressed", compress=True)),
+        b.size_of(OLD, b.old_file(workload, "compressed", compress=True)),
     ]
-    if b.zstd:
-        out.insert(1, size("zstd -3", b.zstd_file(workload)))
-    return out
 
 
 @SECTION.row("size on disk, compressed, {mixed}", unit="B", once=True)
@@ -138,6 +133,6 @@ def sizes(b: Bench) -> list[Contender]:
     return _sizes(b, b.mixed)
 
 
-@SECTION.row("size on disk, compressed, {minilm}", unit="B", once=True)
+@SECTION.row("size on disk, compressed, {minilm}", unit="B", once=True, quick=False)
 def sizes_minilm(b: Bench) -> list[Contender]:
     return _sizes(b, b.minilm)

@@ -21,32 +21,29 @@ def _nothing(b: Bench) -> Contender:
 
 @SECTION.row("import deathtensors", Target(0.025, PASS, "above"))
 def importing(b: Bench) -> list[Contender]:
-    old = str(b.old().python)
     return [
         _python(b, "deathtensors", "-c", "import deathtensors"),
         _nothing(b),
         _python(b, "import safetensors", "-c", "import safetensors"),
         _python(b, "import numpy", "-c", "import numpy"),
-        b.shell(OLD, old, "-c", "import deathtensors"),
-        b.shell("python -c pass, where 0.3.0 lives", old, "-c", "pass"),
+        b.old_python(OLD, "-c", "import deathtensors"),
+        b.old_python("python -c pass, where 0.3.0 lives", "-c", "pass"),
     ]
 
 
 @SECTION.row("python -m deathtensors --version", Target(0.060, PASS, "above"))
 def version(b: Bench) -> list[Contender]:
-    old = str(b.old().python)
     return [
         _python(b, "deathtensors", "-m", "deathtensors", "--version"),
         _nothing(b),
-        b.shell(OLD, old, "-m", "deathtensors", "--version"),
+        b.old_python(OLD, "-m", "deathtensors", "--version"),
     ]
 
 
-@SECTION.row("python -m deathtensors info, {small}")
+@SECTION.row("python -m deathtensors info, {small}", quick=False)
 def info(b: Bench) -> list[Contender]:
-    old = str(b.old().python)
     return [
         _python(b, "deathtensors", "-m", "deathtensors", "info", b.ours_file(b.small)),
         _nothing(b),
-        b.shell(OLD, old, "-m", "deathtensors", "info", b.old_file(b.small)),
+        b.old_python(OLD, "-m", "deathtensors", "info", b.old_file(b.small)),
     ]

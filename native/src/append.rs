@@ -73,20 +73,18 @@ impl TensorWriter {
         // Data whose frames cannot be kept is compressed anew, from its start.
         let anew = flags.compressed && kept.is_none();
         let frames_from = if anew { 0 } else { plan.old_bytes() };
+        // What is kept is copied as it is stored.
+        let old_bytes = kept.as_ref().map_or(plan.old_bytes(), |t| t.totals().0);
         let file = AtomicFile::create(path)?;
-        progress.start(plan.data_bytes());
+        progress.start(old_bytes + (plan.data_bytes() - plan.old_bytes()));
         let mut writer = Self::start(file, plan, specs, frames_from)?;
         if anew {
             old.visit(0..old.catalogue().data_bytes(), &mut (), &mut |bytes| {
                 writer.push_old(bytes, progress)
             })?;
         } else {
-            let stored = match &kept {
-                Some(table) => table.totals().0,
-                None => old.catalogue().data_bytes(),
-            };
             let start = old.catalogue().blob().start;
-            copy_old(&old, start..start + stored, &mut writer, progress)?;
+            copy_old(&old, start..start + old_bytes, &mut writer, progress)?;
             writer.copied(kept);
         }
         if write.digests {

@@ -63,6 +63,7 @@ pub fn diff<'a>(
         }
         if !same {
             headers.value_changed.push(x.name);
+            progress.advance(x.nbytes() - at)?;
         }
     }
     headers.value_changed.sort_unstable();

@@ -40,7 +40,7 @@ pub struct TensorFile {
 
 /// How the data of a compressed blob is reached.
 #[derive(Debug)]
-enum Blob {
+pub(crate) enum Blob {
     Frames {
         table: FrameTable,
         long: Mutex<Vec<(usize, Arc<Memory>)>>,
@@ -86,9 +86,9 @@ impl TensorFile {
                 open_by_reading(&source, &mut opening)?
             }
         };
-        let header = source.read(&catalogue.header_range())?;
-        if options.root.is_some() {
-            catalogue.check_root(&header, options.root.as_ref())?;
+        if let Some(root) = &options.root {
+            let header = source.read(&catalogue.header_range())?;
+            catalogue.check_root(&header, Some(root))?;
             if let Some(bare) = catalogue.header().tensors().find(|t| t.sha256.is_none()) {
                 return Err(Error::new(
                     Code::UsageUnavailable,
@@ -97,7 +97,6 @@ impl TensorFile {
                 .tensor(bare.name));
             }
         }
-        drop(header);
         let checked = options.root.map(|_| {
             (0..catalogue.header().len())
                 .map(|_| AtomicBool::new(false))
@@ -376,6 +375,7 @@ impl TensorFile {
                 let Some(frame) = table.frame(nth) else {
                     return Ok(());
                 };
+                self.within_limit(frame.data.end - frame.data.start)?;
                 let from = frame.data.start.max(data.start);
                 let to = frame.data.end.min(data.end);
                 out.clear();
@@ -407,7 +407,7 @@ impl TensorFile {
         thread_local! {
             static SCRATCH: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
         }
-        let length = frame.data.end - frame.data.start;
+        let length = self.within_limit(frame.data.end - frame.data.start)?;
         if length == out.len() as u64 {
             return self.decode(frame, out);
         }
@@ -434,7 +434,7 @@ impl TensorFile {
         if let Some((_, held)) = kept.iter().find(|(n, _)| *n == nth) {
             return Ok(held.clone());
         }
-        let mut out = memory(self.within_limit(frame.data.end - frame.data.start)?)?;
+        let mut out = memory(frame.data.end - frame.data.start)?;
         self.decode(frame, &mut out)?;
         let out = Arc::new(out);
         kept.push((nth, out.clone()));
@@ -451,7 +451,7 @@ impl TensorFile {
             .map_err(|e| Error::from(e).at(self.path()))
     }
 
-    fn blob(&self) -> Result<&Blob> {
+    pub(crate) fn blob(&self) -> Result<&Blob> {
         if let Some(blob) = self.blob.get() {
             return Ok(blob);
         }

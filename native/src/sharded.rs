@@ -3,11 +3,11 @@
 use crate::error::{Error, Result};
 use crate::file::TensorFile;
 use crate::options::OpenOptions;
-use crate::writer::{Sealed, TensorWriter};
+use crate::writer::{Sealed, TensorWriter, origins};
 use deathtensors_core::digest::Digest;
 use deathtensors_core::shards::{self, Shard, ShardIndex};
 use deathtensors_core::{CANONICAL_EXTENSION, Code, LEGACY_EXTENSION, TensorSpec, WriteOptions};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -159,6 +159,8 @@ impl ShardedFile {
 pub struct ShardedWriter {
     path: PathBuf,
     specs: Vec<TensorSpec>,
+    /// For each tensor, the first one whose bytes it shares: itself, unless tied.
+    origins: Vec<usize>,
     metadata: BTreeMap<String, String>,
     options: WriteOptions,
     ranges: Vec<Range<usize>>,
@@ -207,6 +209,7 @@ impl ShardedWriter {
         let ranges = shards::assign(&sizes, max_shard_bytes);
         Ok(Self {
             path: path.into(),
+            origins: origins(&specs),
             specs,
             metadata,
             options,
@@ -220,16 +223,33 @@ impl ShardedWriter {
         self.ranges.clone()
     }
 
-    /// Length of all data in bytes, tied tensors counted each time.
+    /// Length of all data that the shards want, in bytes, gaps not counted.
     pub fn data_bytes(&self) -> u64 {
-        self.specs
-            .iter()
-            .filter_map(|s| s.dtype.nbytes(&s.shape).ok())
-            .sum()
+        let nbytes = |spec: &TensorSpec| spec.dtype.nbytes(&spec.shape).ok();
+        let stored = self.ranges.iter().flat_map(|range| {
+            let specs = self.specs.get(range.clone()).unwrap_or_default();
+            let untied = specs.iter().zip(self.ties(range.clone()));
+            untied.filter_map(|(spec, tie)| tie.is_none().then_some(spec))
+        });
+        stored.filter_map(nbytes).sum()
+    }
+
+    /// For each tensor of a shard the one in the same shard that it is tied to: the
+    /// first of those that share their bytes stores them.
+    fn ties(&self, range: Range<usize>) -> Vec<Option<usize>> {
+        let mut first: HashMap<usize, usize> = HashMap::new();
+        let origins = self.origins.get(range).unwrap_or_default().iter();
+        origins
+            .enumerate()
+            .map(|(local, &origin)| {
+                let holder = *first.entry(origin).or_insert(local);
+                (holder != local).then_some(holder)
+            })
+            .collect()
     }
 
     /// Starts the next shard. It wants the bytes of its tensors, the first of
-    /// which has place 0; tensors tied across shards are stored in each.
+    /// which has place 0; tensors tied across shards are stored once in each.
     ///
     /// # Errors
     /// Those of [`TensorWriter::create`].
@@ -240,13 +260,12 @@ impl ShardedWriter {
             .get(nth)
             .cloned()
             .ok_or_else(|| Error::new(Code::UsageRange, "no shard is left"))?;
-        let specs: Vec<_> = self
-            .specs
-            .get(range.clone())
-            .unwrap_or_default()
-            .iter()
-            .map(|spec| TensorSpec {
-                alias_of: spec.alias_of.and_then(|of| of.checked_sub(range.start)),
+        let ties = self.ties(range.clone());
+        let specs = self.specs.get(range).unwrap_or_default().iter();
+        let specs: Vec<_> = specs
+            .zip(ties)
+            .map(|(spec, alias_of)| TensorSpec {
+                alias_of,
                 ..spec.clone()
             })
             .collect();

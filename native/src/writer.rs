@@ -35,6 +35,8 @@ pub struct TensorWriter {
     digests: Vec<Option<Digest>>,
     hasher: Sha256,
     sink: Sink,
+    /// A push failed, so that bytes may be missing which were counted.
+    broken: bool,
 }
 
 /// A file that is complete but not in its place yet.
@@ -84,11 +86,6 @@ impl TensorWriter {
         specs: &[TensorSpec],
         frames_from: u64,
     ) -> Result<Self> {
-        let mut origins: Vec<usize> = Vec::with_capacity(specs.len());
-        for (nth, spec) in specs.iter().enumerate() {
-            let origin = spec.alias_of.and_then(|of| origins.get(of).copied());
-            origins.push(origin.unwrap_or(nth));
-        }
         let options = *plan.options();
         let head = plan.head();
         let mut out = &file.file;
@@ -114,7 +111,8 @@ impl TensorWriter {
             hasher: Sha256::new(),
             next: 0,
             inside: 0,
-            origins,
+            broken: false,
+            origins: origins(specs),
             plan,
             file,
         })
@@ -139,11 +137,27 @@ impl TensorWriter {
         self.push_all(&[bytes], &mut ())
     }
 
-    /// The same for many slices at once, which lets all cores work on them.
+    /// The same for many slices at once, which lets all cores work on them. After an
+    /// error the file can only be dropped.
     ///
     /// # Errors
     /// Those of [`TensorWriter::push`], and what `progress` cancels with.
     pub fn push_all(&mut self, slices: &[&[u8]], progress: &mut dyn Progress) -> Result<()> {
+        self.check_whole()?;
+        self.broken = true;
+        self.take(slices, progress)?;
+        self.broken = false;
+        Ok(())
+    }
+
+    fn check_whole(&self) -> Result<()> {
+        match self.broken {
+            true => Err(self.refuse("bytes are missing, since an earlier push failed", None)),
+            false => Ok(()),
+        }
+    }
+
+    fn take(&mut self, slices: &[&[u8]], progress: &mut dyn Progress) -> Result<()> {
         let mut pieces = Vec::with_capacity(slices.len());
         let mut whole = Vec::new();
         for slice in slices {
@@ -242,6 +256,7 @@ impl TensorWriter {
     /// # Errors
     /// Those of [`TensorWriter::finish`].
     pub fn seal(mut self) -> Result<Sealed> {
+        self.check_whole()?;
         if let Some(slot) = self.current() {
             let found = format!("{} of {} bytes", self.inside, slot.end - slot.start);
             return Err(self.refuse("the tensor's bytes are not complete", Some(found)));
@@ -320,6 +335,16 @@ impl TensorWriter {
     pub(crate) fn footer(&mut self) -> Option<&mut Sha256> {
         self.sink.footer.as_mut()
     }
+}
+
+/// For each tensor, the first one whose bytes it shares: itself, unless tied.
+pub(crate) fn origins(specs: &[TensorSpec]) -> Vec<usize> {
+    let mut origins: Vec<usize> = Vec::with_capacity(specs.len());
+    for (nth, spec) in specs.iter().enumerate() {
+        let origin = spec.alias_of.and_then(|of| origins.get(of).copied());
+        origins.push(origin.unwrap_or(nth));
+    }
+    origins
 }
 
 static ZEROS: [u8; 4096] = [0; 4096];

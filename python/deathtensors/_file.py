@@ -76,6 +76,10 @@ class DtFile(Reader):
     def _files(self) -> Iterator[File]:
         yield self._raw
 
+    def info(self, name: str) -> dict[str, Any]:  # noqa: D102
+        # As in the base class, with a call less: it is asked 20,000 times over.
+        return self._raw.info(name)
+
     def infos(self) -> list[dict[str, Any]]:
         """``info()`` of every tensor, in order; cheaper than one by one."""
         return self._raw.infos()

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, configuration, settings
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "vectors")]
 
 import peers  # noqa: E402
 
+configuration.set_hypothesis_home_dir(HERE.parents[1] / "build" / "hypothesis")
 # Reproducible: a failure here fails everywhere. No deadlines: machines are shared.
 settings.register_profile(
     "tests",

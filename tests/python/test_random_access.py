@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import struct
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,25 @@ def test_opening_reads_no_data(path: Path) -> None:
         assert f.metadata() == {}
         with pytest.raises(dt.DeathTensorsError):
             f.get_bytes("tiny.0")
+
+
+def test_tensors_that_share_a_frame_are_decoded_together(tmp_path: Path) -> None:
+    """20,000 tensors in two frames: decoding a frame for each would take many seconds."""
+    path = tmp_path / "many"
+    content = {f"layers.{i}.bias": np.full(i % 7, i, np.float32) for i in range(20_000)}
+    dt.save(path, content, compress=True, digests=True)
+    with dt.open(path) as f:
+        work = {
+            "get_tensors": lambda: f.get_tensors(framework="numpy"),
+            "all_stats": f.all_stats,
+            "verify": f.verify,
+            "diff": lambda: dt.diff(path, path, compare_bytes=True),
+            "convert": lambda: dt.to_safetensors(path, tmp_path / "many.safetensors"),
+        }
+        for name, run in work.items():
+            started = time.perf_counter()
+            run()
+            assert time.perf_counter() - started < 2, name
 
 
 def test_facts_of_a_compressed_file(path: Path) -> None:

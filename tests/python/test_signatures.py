@@ -167,7 +167,7 @@ def test_everything_public_has_a_docstring_and_annotations() -> None:
 
 
 def check_documented(function: Any) -> None:
-    assert function.__doc__, function
+    assert inspect.getdoc(function), function
     signature = inspect.signature(function)
     assert signature.return_annotation is not signature.empty, function
     for parameter in signature.parameters.values():

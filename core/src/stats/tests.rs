@@ -3,54 +3,12 @@
 extern crate std;
 
 use super::isa::Isa;
+use super::reference::{Bits, FLOATS, encode, sequences};
 use super::summary::{SUB_BYTES, sub_block_on};
 use super::*;
 use proptest::prelude::*;
-use std::boxed::Box;
 use std::format;
 use std::vec;
-
-/// A generator of bits that are different enough (xorshift64*).
-struct Bits(u64);
-
-impl Bits {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn bytes(&mut self, n: usize) -> Vec<u8> {
-        (0..n).map(|_| (self.next() >> 56) as u8).collect()
-    }
-
-    /// From -1 to 1.
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-    }
-}
-
-/// The dtypes that any double can be rounded to.
-const FLOATS: [Dtype; 6] = [
-    Dtype::F16,
-    Dtype::Bf16,
-    Dtype::F32,
-    Dtype::F64,
-    Dtype::C64,
-    Dtype::C128,
-];
-
-/// The values in a dtype of [`FLOATS`]; pairs become complex numbers.
-fn encode(dtype: Dtype, values: &[f64]) -> Vec<u8> {
-    let narrow = |x: f64| match dtype {
-        Dtype::F16 => half::f16::from_f64(x).to_le_bytes().to_vec(),
-        Dtype::Bf16 => half::bf16::from_f64(x).to_le_bytes().to_vec(),
-        Dtype::F32 | Dtype::C64 => (x as f32).to_le_bytes().to_vec(),
-        _ => x.to_le_bytes().to_vec(),
-    };
-    values.iter().flat_map(|&x| narrow(x)).collect()
-}
 
 /// Every field, such that NaN equals NaN and zeros differ in their signs.
 fn bits(stats: &Stats) -> std::string::String {
@@ -229,91 +187,6 @@ fn nothing() {
         assert_eq!(bits(&Accumulator::new(dtype).finish()), bits(&stats));
         assert_eq!(bits(&block(dtype, &[]).finish()), bits(&stats));
     }
-}
-
-/// A value for each position.
-type Sequence = Box<dyn Fn(usize, &mut Bits) -> f64>;
-
-/// Sequences that sums go wrong with.
-fn sequences() -> Vec<(&'static str, Sequence)> {
-    fn boxed(f: impl Fn(usize, &mut Bits) -> f64 + 'static) -> Sequence {
-        Box::new(f)
-    }
-    let inf = f64::INFINITY;
-    vec![
-        ("weights", boxed(|_, r| 0.02 * r.unit())),
-        ("around one", boxed(|_, r| 1.0 + 0.01 * r.unit())),
-        ("positive", boxed(|_, r| r.unit().abs())),
-        ("large and close", boxed(|_, r| 1e8 + 1e-3 * r.unit())),
-        ("larger and closer", boxed(|_, r| -1e15 - r.unit())),
-        ("constant", boxed(|_, _| 0.1)),
-        ("steps", boxed(|i, _| (i / 5000) as f64)),
-        (
-            "cancelling",
-            boxed(|i, _| if i % 2 == 0 { 12345.678 } else { -12345.678 }),
-        ),
-        ("zeros", boxed(|i, _| if i % 3 == 0 { -0.0 } else { 0.0 })),
-        (
-            "mostly zeros",
-            boxed(|i, r| if i % 1000 == 7 { r.unit() } else { 0.0 }),
-        ),
-        ("subnormal halves", boxed(|_, r| 6e-5 * r.unit())),
-        ("subnormal singles", boxed(|_, r| 1e-38 * r.unit())),
-        ("subnormal doubles", boxed(|_, r| 1e-308 * r.unit())),
-        ("tiny", boxed(|_, r| 1e-200 * (3.0 + r.unit()))),
-        ("huge halves", boxed(|_, r| 65000.0 * r.unit())),
-        ("huge singles", boxed(|_, r| 3e38 * r.unit())),
-        ("huge doubles", boxed(|_, r| 1.2e308 * r.unit())),
-        (
-            "huge and close",
-            boxed(|_, r| 1e300 * (1.0 + 1e-9 * r.unit())),
-        ),
-        (
-            "huge, then not",
-            boxed(|i, r| if i < 9000 { 1e250 * r.unit() } else { r.unit() }),
-        ),
-        (
-            "tiny, then not",
-            boxed(|i, r| {
-                if i < 9000 {
-                    1e-250 * r.unit()
-                } else {
-                    r.unit()
-                }
-            }),
-        ),
-        (
-            "every size",
-            boxed(|_, r| 10f64.powf(300.0 * r.unit()) * r.unit()),
-        ),
-        (
-            "mask",
-            boxed(move |i, _| if i % 4 < 2 { 0.0 } else { -inf }),
-        ),
-        (
-            "one NaN",
-            boxed(|i, r| if i == 600 { f64::NAN } else { 5.0 + r.unit() }),
-        ),
-        (
-            "one infinity",
-            boxed(move |i, r| if i == 6000 { inf } else { r.unit() }),
-        ),
-        ("all NaN", boxed(|_, _| f64::NAN)),
-        (
-            "all infinite",
-            boxed(move |i, _| if i % 3 == 0 { inf } else { -inf }),
-        ),
-        (
-            "huge among NaN",
-            boxed(|i, r| {
-                if i % 2 == 0 {
-                    f64::NAN
-                } else {
-                    1e307 * r.unit()
-                }
-            }),
-        ),
-    ]
 }
 
 #[test]

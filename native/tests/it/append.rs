@@ -315,7 +315,8 @@ proptest! {
         for way in [Backend::Mmap, Backend::Pread] {
             let file = TensorFile::open_with(&path, &backend(way)).unwrap();
             for (nth, &(start, end)) in spans.iter().enumerate() {
-                prop_assert!(*file.read(&format!("t{nth}")).unwrap() == data[start..end]);
+                let name = format!("t{nth}");
+                prop_assert!(*file.read(&name).unwrap() == data[start..end]);
             }
             new().assert_in(&file);
             let found = file.verify(&mut ()).unwrap();

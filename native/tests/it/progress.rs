@@ -1,48 +1,20 @@
 //! Long work reports what it did, and stops when it is told to.
 
-use crate::support::{Model, With, names_in, refused};
+use crate::support::{Model, With, names_in, refused, until};
 use deathtensors::{
-    AppendOptions, Code, Dtype, Error, Part, Progress, Result, TensorFile, TensorWriter,
-    copy_tensors, copy_tensors_sharded, diff, from_safetensors, to_safetensors,
+    AppendOptions, Code, Dtype, Part, Progress, Result, TensorFile, TensorWriter, copy_tensors,
+    copy_tensors_sharded, diff, from_safetensors, to_safetensors,
 };
 use std::fs;
 use std::path::Path;
-
-/// Counts, and cancels once enough was done.
-#[derive(Debug)]
-struct Count {
-    total: Option<u64>,
-    done: u64,
-    most: u64,
-}
-
-fn until(most: u64) -> Count {
-    Count {
-        total: None,
-        done: 0,
-        most,
-    }
-}
-
-impl Progress for Count {
-    fn start(&mut self, total: u64) {
-        assert_eq!(self.total.replace(total), None, "started twice");
-    }
-
-    fn advance(&mut self, bytes: u64) -> Result<()> {
-        self.done += bytes;
-        if self.done > self.most {
-            return Err(Error::new(Code::IoInterrupted, "enough"));
-        }
-        Ok(())
-    }
-}
 
 fn model() -> Model {
     Model::default()
         .with("a", Dtype::F32, &[90_000])
         .with("b", Dtype::F32, &[100])
         .with("c", Dtype::F32, &[2, 40_000])
+        .tied("d", 0)
+        .tied("e", 0)
 }
 
 const BYTES: u64 = 4 * (90_000 + 100 + 80_000);
@@ -141,7 +113,7 @@ fn copying_comparing_and_converting() {
     for with in [With::PLAIN, With::FRAMES] {
         let folder = tempfile::tempdir().unwrap();
         let file = written(folder.path(), with);
-        let parts = ["a", "b", "c"].into_iter().enumerate();
+        let parts = ["a", "b", "c", "d", "e"].into_iter().enumerate();
         let parts: Vec<_> = parts
             .map(|(nth, name)| Part {
                 file: &file,
@@ -160,7 +132,7 @@ fn copying_comparing_and_converting() {
         let shards = folder.path().join("shards");
         let options = With::DIGESTS.options();
         try_both(folder.path(), |progress| {
-            let most = 370_000;
+            let most = 800_000;
             copy_tensors_sharded(&shards, &parts, most, &none, &options, progress).map(drop)
         });
         let copy = TensorFile::open(folder.path().join(format!("copy {:?}", With::PLAIN))).unwrap();

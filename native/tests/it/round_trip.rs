@@ -134,7 +134,8 @@ fn check_rows(spec: &TensorSpec, data: &[u8], file: &TensorFile) {
         (rows - 1, 1),
     ] {
         let bits = spec.dtype.bits() * spec.shape[1..].iter().product::<u64>();
-        if start * bits % 8 != 0 || (start + count) * bits % 8 != 0 {
+        let whole = |n: u64| (n * bits).is_multiple_of(8);
+        if !whole(start) || !whole(start + count) {
             continue;
         }
         // Rows of a sub-byte dtype may be a fraction of a byte wide.

@@ -170,11 +170,11 @@ proptest! {
             blob = with_checksums_in_table(&blob);
             prop_assert!(theirs(&blob, 0, data.len()) == data);
         }
-        let mut at = 0;
-        let spans: Vec<_> = sizes
-            .iter()
-            .map(|size| (at, std::mem::replace(&mut at, at + size) + size))
-            .collect();
+        let mut spans = Vec::new();
+        for size in &sizes {
+            let start = spans.last().map_or(0, |&(_, end)| end);
+            spans.push((start, start + size));
+        }
         let entries = spans.iter().enumerate();
         let entries: Vec<_> = entries.map(|(n, s)| entry(&format!("t{n}"), s.0, s.1)).collect();
         let flags = COMPRESSED | if footer { FOOTER } else { 0 };

@@ -6,7 +6,7 @@ use deathtensors::{Code, Dtype, OpenOptions, ShardedFile, ShardedWriter, TensorF
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Three shards of at most 2000 bytes; `tied` and `again` are tied to a tensor of
+/// Three shards of at most 2500 bytes; `tied` and `again` are tied to a tensor of
 /// the first, `last` to one in its own.
 fn model() -> Model {
     Model::default()
@@ -17,12 +17,12 @@ fn model() -> Model {
         .tied("tied", 1)
         .with("d", Dtype::U8, &[400])
         .tied("again", 1)
-        .tied("more", 5)
+        .tied("more", 3)
         .with("e", Dtype::U8, &[300])
         .tied("last", 7)
 }
 
-const MOST: u64 = 2000;
+const MOST: u64 = 2500;
 
 fn start(path: &Path, model: &Model, with: With) -> ShardedWriter {
     let (specs, metadata) = (model.specs.clone(), model.metadata.clone());

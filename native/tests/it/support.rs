@@ -2,7 +2,8 @@
 
 use deathtensors::core::digest::sha256;
 use deathtensors::{
-    Backend, Code, Dtype, Error, OpenOptions, TensorFile, TensorSpec, TensorWriter, WriteOptions,
+    Backend, Code, Dtype, Error, OpenOptions, Progress, Result, TensorFile, TensorSpec,
+    TensorWriter, WriteOptions,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -97,7 +98,7 @@ impl Model {
     }
 }
 
-/// Options to write with; digits say what differs from the default.
+/// What a file carries beside its tensors, and whether it is compressed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct With {
     pub checksum: bool,
@@ -232,6 +233,36 @@ pub fn names_in(folder: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// Counts, and cancels once enough was done.
+#[derive(Debug)]
+pub struct Count {
+    pub total: Option<u64>,
+    pub done: u64,
+    most: u64,
+}
+
+pub fn until(most: u64) -> Count {
+    Count {
+        total: None,
+        done: 0,
+        most,
+    }
+}
+
+impl Progress for Count {
+    fn start(&mut self, total: u64) {
+        assert_eq!(self.total.replace(total), None, "started twice");
+    }
+
+    fn advance(&mut self, bytes: u64) -> Result<()> {
+        self.done += bytes;
+        if self.done > self.most {
+            return Err(Error::new(Code::IoInterrupted, "enough"));
+        }
+        Ok(())
+    }
 }
 
 /// The error that was expected.

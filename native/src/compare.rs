@@ -39,7 +39,9 @@ pub fn diff<'a>(
     progress: &mut dyn Progress,
 ) -> Result<Differences<'a>> {
     let mut headers = compare(a.header(), b.header(), !compare_bytes);
-    let undecided = std::mem::take(&mut headers.undecided);
+    // In the order of the data, so that frames which tensors share are decoded once.
+    let mut undecided = std::mem::take(&mut headers.undecided);
+    undecided.sort_unstable();
     let mut total = 0;
     for &(nth, _) in &undecided {
         total += a.tensor(nth)?.nbytes();

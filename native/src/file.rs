@@ -12,10 +12,11 @@ use deathtensors_core::{
     TableOpening, TableStep, TensorInfo, check_expansion, check_frame,
 };
 use rayon::prelude::*;
+use std::cell::RefCell;
 use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// How much of a plain blob is looked at between two reports of progress.
@@ -24,10 +25,26 @@ pub(crate) const STEP_BYTES: u64 = 8 << 20;
 /// have them.
 const LONG_FRAME: u64 = 32 << 20;
 
+/// A frame that was decoded for a part of it. Small tensors share frames and are
+/// mostly read in order, so that the next part is in the same frame.
+#[derive(Default)]
+struct RecentFrame {
+    /// The file's id and the frame's place.
+    holds: Option<(u64, usize)>,
+    data: Vec<u8>,
+}
+
+thread_local! {
+    /// The last frame, and the one before it: two files may be read in turns.
+    static RECENT: RefCell<[RecentFrame; 2]> = RefCell::default();
+}
+
 /// An open tensor file. Opening reads the header only; everything else is read
 /// when it is asked for. All methods may be called from many threads.
 #[derive(Debug)]
 pub struct TensorFile {
+    /// Of this process, never given twice.
+    id: u64,
     pub(crate) source: Source,
     catalogue: Catalogue,
     limits: Limits,
@@ -102,7 +119,9 @@ impl TensorFile {
                 .map(|_| AtomicBool::new(false))
                 .collect()
         });
+        static COUNT: AtomicU64 = AtomicU64::new(0);
         Ok(Self {
+            id: COUNT.fetch_add(1, Ordering::Relaxed),
             source,
             catalogue,
             limits: options.limits,
@@ -404,9 +423,6 @@ impl TensorFile {
         skip: u64,
         out: &mut [u8],
     ) -> Result<()> {
-        thread_local! {
-            static SCRATCH: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
-        }
         let length = self.within_limit(frame.data.end - frame.data.start)?;
         if length == out.len() as u64 {
             return self.decode(frame, out);
@@ -416,10 +432,19 @@ impl TensorFile {
             out.copy_from_slice(part_of(&self.decode_long(long, nth, frame)?, &part)?);
             return Ok(());
         }
-        SCRATCH.with_borrow_mut(|scratch| {
-            scratch.resize(length as usize, 0);
-            self.decode(frame, scratch)?;
-            out.copy_from_slice(part_of(scratch, &part)?);
+        RECENT.with_borrow_mut(|recent| {
+            let wanted = Some((self.id, nth));
+            if !recent.first().is_some_and(|frame| frame.holds == wanted) {
+                recent.reverse();
+            }
+            let [first, _] = recent;
+            if first.holds != wanted {
+                first.holds = None;
+                first.data.resize(length as usize, 0);
+                self.decode(frame, &mut first.data)?;
+                first.holds = wanted;
+            }
+            out.copy_from_slice(part_of(&first.data, &part)?);
             Ok(())
         })
     }

@@ -76,7 +76,7 @@ class DtFile(Reader):
     def _files(self) -> Iterator[File]:
         yield self._raw
 
-    def info(self, name: str) -> dict[str, Any]:  # noqa: D102
+    def info(self, name: str) -> dict[str, Any]:
         # As in the base class, with a call less: it is asked 20,000 times over.
         return self._raw.info(name)
 

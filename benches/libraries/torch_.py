@@ -54,7 +54,8 @@ def stats(path: str) -> Work:
     def of(tensor: torch.Tensor) -> Any:
         wide = tensor.float()
         least, most = torch.aminmax(wide)
-        std, mean = torch.std_mean(wide)
+        # Apart they are faster than torch.std_mean.
+        mean, std = wide.mean(), wide.std()
         nonzero = torch.count_nonzero(tensor)
         return least.item(), most.item(), mean.item(), std.item(), nonzero.item()
 

@@ -281,11 +281,25 @@ impl<'a> Reader<'a> {
             return Err(self.wrong_type(field, WANTED));
         }
         let start = self.at;
-        let mut value = Some(0u64);
-        while let Some(b @ b'0'..=b'9') = self.peek() {
-            value = value.and_then(|v| v.checked_mul(10)?.checked_add(u64::from(b - b'0')));
+        let digits = self.text.as_bytes().get(start..).unwrap_or_default();
+        let mut value = 0u64;
+        for &byte in digits {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                break;
+            }
+            value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
             self.at += 1;
         }
+        // Nineteen digits always fit; more are read again with care.
+        let value = match self.at - start {
+            0..=19 => Some(value),
+            length => digits.get(..length).and_then(|digits| {
+                digits.iter().try_fold(0u64, |value, byte| {
+                    value.checked_mul(10)?.checked_add(u64::from(byte - b'0'))
+                })
+            }),
+        };
         let zero_first = self.text.as_bytes().get(start) == Some(&b'0') && self.at - start > 1;
         let fraction = matches!(self.peek(), Some(b'.' | b'e' | b'E'));
         match value {

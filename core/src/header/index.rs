@@ -2,37 +2,83 @@
 
 use alloc::vec::Vec;
 
-/// Places sorted by the hash of their name, then by the name itself.
+/// Places sorted by the hash of their name, then by the name itself, with a table
+/// of where each value of the hash's leading bits starts.
 ///
-/// A sorted list instead of a hash table: whatever names a file chooses, building
-/// it takes n log n steps, without a secret seed, which a browser would not have.
+/// Not a hash table: whatever names a file chooses, building it takes n log n
+/// steps, without a secret seed, which a browser would not have.
 #[derive(Clone, Debug, Default)]
-pub(super) struct NameIndex(Vec<(u64, u32)>);
+pub(super) struct NameIndex {
+    slots: Vec<(u64, u32)>,
+    /// One more than there are groups, so that each has an end.
+    starts: Vec<u32>,
+    shift: u32,
+}
 
 impl NameIndex {
     /// Indexes `count` names. Returns the place of one that stands twice, if any.
     pub fn build<'a>(count: u32, name: impl Fn(u32) -> &'a str) -> Result<Self, u32> {
-        let mut slots: Vec<_> = (0..count).map(|nth| (hash(name(nth)), nth)).collect();
-        slots.sort_unstable_by(|a, b| {
-            a.0.cmp(&b.0)
-                .then_with(|| name(a.1).cmp(name(b.1)))
-                .then(a.1.cmp(&b.1))
-        });
-        for (a, b) in slots.iter().zip(slots.iter().skip(1)) {
-            if a.0 == b.0 && name(a.1) == name(b.1) {
-                return Err(b.1);
+        // About two names to a group.
+        let bits = count.checked_ilog2().unwrap_or(0).saturating_sub(1).max(1);
+        let mut index = Self {
+            slots: alloc::vec![(0, 0); count as usize],
+            starts: alloc::vec![0; (1 << bits) + 1],
+            shift: u64::BITS - bits,
+        };
+        let hashes: Vec<u64> = (0..count).map(|nth| hash(name(nth))).collect();
+        // A counting sort by the leading bits, then each group by itself.
+        for &hash in &hashes {
+            let group = index.group(hash);
+            if let Some(count) = index.starts.get_mut(group + 1) {
+                *count += 1;
             }
         }
-        Ok(Self(slots))
+        let mut sum = 0;
+        for start in &mut index.starts {
+            sum += *start;
+            *start = sum;
+        }
+        let mut next = index.starts.clone();
+        for (&hash, nth) in hashes.iter().zip(0..) {
+            if let Some(at) = next.get_mut(index.group(hash)) {
+                if let Some(slot) = index.slots.get_mut(*at as usize) {
+                    *slot = (hash, nth);
+                }
+                *at += 1;
+            }
+        }
+        for (&start, &end) in index.starts.iter().zip(index.starts.iter().skip(1)) {
+            let Some(group) = index.slots.get_mut(start as usize..end as usize) else {
+                continue;
+            };
+            group.sort_unstable_by(|a, b| {
+                a.0.cmp(&b.0)
+                    .then_with(|| name(a.1).cmp(name(b.1)))
+                    .then(a.1.cmp(&b.1))
+            });
+            for (a, b) in group.iter().zip(group.iter().skip(1)) {
+                if a.0 == b.0 && name(a.1) == name(b.1) {
+                    return Err(b.1);
+                }
+            }
+        }
+        Ok(index)
     }
 
     /// The place of `wanted`.
     pub fn find<'a>(&self, wanted: &str, name: impl Fn(u32) -> &'a str) -> Option<usize> {
         let key = hash(wanted);
-        let found = self
-            .0
+        let start = *self.starts.get(self.group(key))? as usize;
+        let end = *self.starts.get(self.group(key) + 1)? as usize;
+        let group = self.slots.get(start..end)?;
+        let found = group
             .binary_search_by(|&(hash, nth)| hash.cmp(&key).then_with(|| name(nth).cmp(wanted)));
-        self.0.get(found.ok()?).map(|&(_, nth)| nth as usize)
+        group.get(found.ok()?).map(|&(_, nth)| nth as usize)
+    }
+
+    fn group(&self, hash: u64) -> usize {
+        // At most 31 bits are left.
+        hash.checked_shr(self.shift).unwrap_or(0) as usize
     }
 }
 

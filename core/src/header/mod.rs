@@ -13,6 +13,7 @@ use crate::error::{Code, Error, Result};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::num::NonZeroU32;
 use core::ops::Range;
 use index::NameIndex;
 
@@ -29,6 +30,7 @@ pub struct Header {
     dims: Vec<u64>,
     pairs: Vec<(Span, Span)>,
     tensors: Vec<Entry>,
+    digests: Vec<Digest>,
     created_by: Option<Span>,
     global: Span,
     root: Option<Root>,
@@ -43,7 +45,8 @@ struct Entry {
     pairs: Span,
     data: Range<u64>,
     dtype: Dtype,
-    sha256: Option<Digest>,
+    /// The place among the digests.
+    sha256: Option<NonZeroU32>,
 }
 
 /// The root digest and where its digits stand in the JSON text.
@@ -258,8 +261,18 @@ impl Header {
 
     /// Sets a tensor's digest. Planning only: it changes what the root covers.
     pub(crate) fn set_digest(&mut self, nth: usize, digest: Digest) {
-        if let Some(entry) = self.tensors.get_mut(nth) {
-            entry.sha256 = Some(digest);
+        let Some(entry) = self.tensors.get_mut(nth) else {
+            return;
+        };
+        match entry
+            .sha256
+            .and_then(|at| self.digests.get_mut(at.get() as usize - 1))
+        {
+            Some(held) => *held = digest,
+            None => {
+                self.digests.push(digest);
+                entry.sha256 = place(self.digests.len());
+            }
         }
     }
 
@@ -271,7 +284,9 @@ impl Header {
             start: entry.data.start,
             end: entry.data.end,
             metadata: self.metadata(&entry.pairs),
-            sha256: entry.sha256.as_ref(),
+            sha256: entry
+                .sha256
+                .and_then(|at| self.digests.get(at.get() as usize - 1)),
         }
     }
 
@@ -287,6 +302,11 @@ impl Header {
             .get(nth as usize)
             .map_or("", |entry| slice(&self.text, &entry.name))
     }
+}
+
+/// A place counted from 1, so that none takes no room.
+fn place(count: usize) -> Option<NonZeroU32> {
+    u32::try_from(count).ok().and_then(NonZeroU32::new)
 }
 
 fn slice<'a>(text: &'a str, span: &Span) -> &'a str {

@@ -36,6 +36,7 @@ impl Header {
         }
         let mut reader = Reader::new(text, limits.depth);
         let mut builder = Builder::new(limits);
+        builder.expect(text.len());
         read_top(&mut reader, &mut builder)?;
         let end = reader.position();
         if let Some(at) = reader.rest().bytes().position(|b| b != b' ') {
@@ -324,6 +325,16 @@ impl<'l> Builder<'l> {
         }
     }
 
+    /// Makes room for a header of so many bytes, which bounds what it can hold.
+    fn expect(&mut self, json_bytes: usize) {
+        // What a tensor takes at the least, and most of it is not its name.
+        const PER_TENSOR: usize = 96;
+        let header = &mut self.header;
+        header.text.reserve(json_bytes / 3);
+        header.dims.reserve(json_bytes / PER_TENSOR * 2);
+        header.tensors.reserve(json_bytes / PER_TENSOR);
+    }
+
     /// Adds a tensor with metadata in the given order.
     pub fn push<'a, P>(&mut self, tensor: NewTensor<'_, P>) -> Result<()>
     where
@@ -460,6 +471,10 @@ impl<'l> Builder<'l> {
             .found(format!("{} bytes", data.end - data.start)));
         }
         let name = self.text(name)?;
+        let sha256 = sha256.and_then(|digest| {
+            self.header.digests.push(digest);
+            super::place(self.header.digests.len())
+        });
         self.header.tensors.push(Entry {
             name,
             dims,

@@ -88,8 +88,8 @@ impl Catalogue {
             return match wanted {
                 None => Ok(()),
                 Some(_) => Err(Error::new(
-                    Code::UsageUnavailable,
-                    "the file carries no root digest to compare with",
+                    Code::IntegrityRoot,
+                    "the file carries no root digest, so it is not the one that was asked for",
                 )),
             };
         };

@@ -92,10 +92,10 @@ impl WriteOptions {
             }
             _ => {}
         }
-        if !self.alignment.is_power_of_two() || self.alignment > 1 << 30 {
+        if !self.alignment.is_power_of_two() || self.alignment > 1 << 24 {
             return refuse(
                 "alignment",
-                "a power of two up to 2^30",
+                "a power of two up to 2^24",
                 format!("{}", self.alignment),
             );
         }

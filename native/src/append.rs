@@ -2,10 +2,12 @@
 
 use crate::atomic::AtomicFile;
 use crate::error::{Error, Result};
-use crate::file::{STEP_BYTES, TensorFile};
+use crate::file::TensorFile;
 use crate::options::{OpenOptions, Progress};
+use crate::source::hash_file;
 use crate::threads::run;
 use crate::writer::TensorWriter;
+use deathtensors_core::digest::Sha256;
 use deathtensors_core::{FrameTable, Limits, TensorSpec, WriteOptions, WritePlan};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -79,6 +81,7 @@ impl TensorWriter {
         progress.start(old_bytes + (plan.data_bytes() - plan.old_bytes()));
         let mut writer = Self::start(file, plan, specs, frames_from)?;
         if anew {
+            check_old_footer(&old)?;
             old.visit(0..old.catalogue().data_bytes(), &mut (), &mut |bytes| {
                 writer.push_old(bytes, progress)
             })?;
@@ -133,30 +136,45 @@ fn copy_old(
     progress: &mut dyn Progress,
 ) -> Result<()> {
     let mut hasher = writer.footer().map(std::mem::take);
+    let hasher_wanted = old.catalogue().footer().is_some();
     let written = std::thread::scope(|scope| {
         let hashing = hasher.as_mut().map(|hasher| {
-            let mut range = range.clone();
+            let range = range.clone();
             scope.spawn(move || -> Result<()> {
-                while range.start < range.end {
-                    let next = range.end.min(range.start + STEP_BYTES);
-                    hasher.update(&old.source.read(&(range.start..next))?);
-                    range.start = next;
-                }
-                Ok(())
+                hash_file(&old.source.file, range, hasher)
+                    .map_err(|e| Error::io("read", old.path(), e))
             })
         });
+        // A new footer over old bytes that are damaged would hide the damage.
+        let checking = hasher_wanted.then(|| scope.spawn(|| check_old_footer(old)));
         let copied = copy_range(old, range.clone(), writer.out(), progress);
         let hashed = hashing.map_or(Ok(()), |thread| {
             thread
                 .join()
                 .unwrap_or_else(|_| Err(Error::new(deathtensors_core::Code::Io, "a thread failed")))
         });
-        copied.and(hashed)
+        let checked = checking.map_or(Ok(()), |thread| {
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(Error::new(deathtensors_core::Code::Io, "a thread failed")))
+        });
+        copied.and(hashed).and(checked)
     });
     if let (Some(place), Some(hasher)) = (writer.footer(), hasher) {
         *place = hasher;
     }
     written
+}
+
+/// Refuses an old file whose footer disagrees.
+fn check_old_footer(old: &TensorFile) -> Result<()> {
+    if old.catalogue().footer().is_none() {
+        return Ok(());
+    }
+    let failed = |e| Error::io("read", old.path(), e);
+    let mut hasher = Sha256::new();
+    hash_file(&old.source.file, old.catalogue().footed(), &mut hasher).map_err(failed)?;
+    old.footer_differs(&hasher.finish())?.map_or(Ok(()), Err)
 }
 
 /// Appends a range of an open file to another by the kernel where it can.

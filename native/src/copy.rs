@@ -4,8 +4,10 @@ use crate::error::Result;
 use crate::file::TensorFile;
 use crate::options::Progress;
 use crate::sharded::ShardedWriter;
+use crate::threads::run;
 use crate::writer::TensorWriter;
 use deathtensors_core::{TensorSpec, WriteOptions};
+use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -34,6 +36,7 @@ pub fn copy_tensors(
     progress: &mut dyn Progress,
 ) -> Result<()> {
     let specs = specs(parts)?;
+    check_sources(parts, options)?;
     let mut writer = TensorWriter::create(path, &specs, global_metadata, options)?;
     progress.start(writer.data_bytes());
     feed(parts, 0..parts.len(), &mut writer, progress)?;
@@ -54,6 +57,7 @@ pub fn copy_tensors_sharded(
     progress: &mut dyn Progress,
 ) -> Result<Vec<PathBuf>> {
     let specs = specs(parts)?;
+    check_sources(parts, options)?;
     let mut sharded = ShardedWriter::create(
         path,
         specs,
@@ -68,6 +72,30 @@ pub fn copy_tensors_sharded(
         sharded.add(writer.seal()?);
     }
     sharded.finish()
+}
+
+/// A new footer or new digests over bytes that are damaged would hide the damage:
+/// what the sources carry is checked before.
+fn check_sources(parts: &[Part<'_>], options: &WriteOptions) -> Result<()> {
+    if !options.checksum && !options.digests {
+        return Ok(());
+    }
+    let mut footed: Vec<&TensorFile> = Vec::new();
+    let mut digested = Vec::new();
+    for part in parts {
+        if part.file.tensor(part.nth)?.sha256.is_some() {
+            digested.push(part);
+        } else if !footed.iter().any(|file| std::ptr::eq(*file, part.file)) {
+            footed.push(part.file);
+        }
+    }
+    run(|| {
+        footed
+            .par_iter()
+            .try_for_each(|file| file.verify_footer(&mut ()).map(drop))?;
+        let check = |part: &&Part<'_>| part.file.verify_nth(part.nth, &mut ()).map(drop);
+        digested.par_iter().try_for_each(check)
+    })
 }
 
 fn specs(parts: &[Part<'_>]) -> Result<Vec<TensorSpec>> {

@@ -108,7 +108,7 @@ impl TensorFile {
             catalogue.check_root(&header, Some(root))?;
             if let Some(bare) = catalogue.header().tensors().find(|t| t.sha256.is_none()) {
                 return Err(Error::new(
-                    Code::UsageUnavailable,
+                    Code::IntegrityRoot,
                     "the tensor carries no digest, so the root does not pin it",
                 )
                 .tensor(bare.name));
@@ -306,9 +306,13 @@ impl TensorFile {
     /// # Errors
     /// The `frames.*` codes and `io.failed`.
     pub fn digest(&self, nth: usize) -> Result<Digest> {
+        self.digest_with(nth, &mut ())
+    }
+
+    pub(crate) fn digest_with(&self, nth: usize, progress: &mut dyn Progress) -> Result<Digest> {
         let data = self.tensor(nth)?.data();
         let mut hasher = Sha256::new();
-        self.visit(data, &mut (), &mut |bytes| {
+        self.visit(data, progress, &mut |bytes| {
             hasher.update(bytes);
             Ok(())
         })?;
@@ -434,7 +438,7 @@ impl TensorFile {
         }
         RECENT.with_borrow_mut(|recent| {
             let wanted = Some((self.id, nth));
-            if !recent.first().is_some_and(|frame| frame.holds == wanted) {
+            if recent.first().is_none_or(|frame| frame.holds != wanted) {
                 recent.reverse();
             }
             let [first, _] = recent;
@@ -577,7 +581,7 @@ impl TensorFile {
             return Ok(());
         };
         if !flag.load(Ordering::Acquire) {
-            self.verify_nth(nth)?;
+            self.verify_nth(nth, &mut ())?;
             flag.store(true, Ordering::Release);
         }
         Ok(())

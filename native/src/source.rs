@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::map::{Mapping, Memory};
 use crate::options::Backend;
 use deathtensors_core::Code;
+use deathtensors_core::digest::Sha256;
 use std::fs::File;
 use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
@@ -40,8 +41,8 @@ impl Deref for Data<'_> {
 impl Source {
     pub fn open(path: &Path, backend: Backend) -> Result<Self> {
         let doing = |e| Error::io("open", path, e);
-        let file = File::open(path).map_err(doing)?;
-        let facts = file.metadata().map_err(doing)?;
+        // Looked at before it is opened, which would wait for a writer of a pipe.
+        let facts = std::fs::metadata(path).map_err(doing)?;
         if !facts.is_file() {
             let what = if facts.is_dir() {
                 "it is a folder"
@@ -54,11 +55,14 @@ impl Source {
             )
             .at(path));
         }
-        let len = facts.len();
+        let file = File::open(path).map_err(doing)?;
+        let len = file.metadata().map_err(doing)?.len();
         let map = match backend {
-            Backend::Auto | Backend::Mmap if len > 0 => {
+            Backend::Mmap if len > 0 => {
                 Some(Mapping::new(&file).map_err(|e| Error::io("map", path, e))?)
             }
+            // Where there is no room for a map, there is for reading.
+            Backend::Auto if len > 0 => Mapping::new(&file).ok(),
             _ => None,
         };
         Ok(Self {
@@ -108,13 +112,35 @@ pub(crate) fn memory(len: u64) -> Result<Memory> {
     Memory::zeroed(len).map_err(|e| fail(e.to_string()))
 }
 
+/// Hashes a range of a file by reading it, so that it does not count as this
+/// process's memory, as a map would.
+pub(crate) fn hash_file(
+    file: &File,
+    mut range: Range<u64>,
+    hasher: &mut Sha256,
+) -> std::io::Result<()> {
+    let mut buffer = vec![0; 4 << 20];
+    while range.start < range.end {
+        let step = (range.end - range.start).min(buffer.len() as u64);
+        let part = buffer.get_mut(..step as usize).unwrap_or_default();
+        read_exact_at(file, part, range.start)?;
+        hasher.update(part);
+        range.start += step;
+    }
+    Ok(())
+}
+
 #[cfg(unix)]
-fn read_exact_at(file: &File, out: &mut [u8], offset: u64) -> std::io::Result<()> {
+pub(crate) fn read_exact_at(file: &File, out: &mut [u8], offset: u64) -> std::io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, out, offset)
 }
 
 #[cfg(windows)]
-fn read_exact_at(file: &File, mut out: &mut [u8], mut offset: u64) -> std::io::Result<()> {
+pub(crate) fn read_exact_at(
+    file: &File,
+    mut out: &mut [u8],
+    mut offset: u64,
+) -> std::io::Result<()> {
     use std::os::windows::fs::FileExt;
     while !out.is_empty() {
         match file.seek_read(out, offset)? {

@@ -17,10 +17,19 @@ impl TensorFile {
     /// # Errors
     /// `not_found.tensor`, the `frames.*` codes, `io.failed`.
     pub fn stats(&self, name: &str) -> Result<Stats> {
+        self.stats_with(name, &mut ())
+    }
+
+    /// The same for long work: `progress` hears of it.
+    ///
+    /// # Errors
+    /// Those of [`TensorFile::stats`], and what `progress` cancels with.
+    pub fn stats_with(&self, name: &str, progress: &mut dyn Progress) -> Result<Stats> {
         let nth = self.position(name)?;
         self.ensure_checked(nth)?;
         let tensor = self.tensor(nth)?;
-        self.measure(&tensor, &mut ()).map_err(|e| e.tensor(name))
+        progress.start(tensor.nbytes());
+        self.measure(&tensor, progress).map_err(|e| e.tensor(name))
     }
 
     /// Statistics of every tensor, in the file's order.

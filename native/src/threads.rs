@@ -1,8 +1,13 @@
 //! One pool of threads, sized by the caller, the environment or the machine.
 
+use crate::error::{Error, Result};
+use crate::options::Progress;
+use deathtensors_core::Code;
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Thread;
+use std::time::Duration;
 
 static WANTED: AtomicUsize = AtomicUsize::new(0);
 static POOL: Mutex<Option<Pool>> = Mutex::new(None);
@@ -86,4 +91,63 @@ pub(crate) fn beside<A: Send, B>(
         // A scope ends only when what was spawned in it has.
         None => unreachable!("the pool dropped its work"),
     }
+}
+
+/// What work in the pool tells the thread that waits for it, and hears from it.
+#[derive(Default)]
+pub(crate) struct Tally {
+    done: AtomicU64,
+    stop: AtomicBool,
+}
+
+impl Progress for &Tally {
+    fn advance(&mut self, bytes: u64) -> Result<()> {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
+        match self.stop.load(Ordering::Relaxed) {
+            true => Err(Error::new(Code::IoInterrupted, "cancelled")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Runs `work` in the pool while this thread reports what it has done. What the
+/// report cancels with is returned, once the work has heard of it.
+pub(crate) fn watched<T: Send>(
+    progress: &mut dyn Progress,
+    work: impl FnOnce(&Tally) -> T + Send,
+) -> Result<T> {
+    const EVERY: Duration = Duration::from_millis(20);
+    /// Wakes the waiting thread, also when the work panics.
+    struct Finished<'a>(&'a AtomicBool, Thread);
+    impl Drop for Finished<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Release);
+            self.1.unpark();
+        }
+    }
+    let tally = Tally::default();
+    let finished = AtomicBool::new(false);
+    let waiter = std::thread::current();
+    let mut told = 0;
+    let (value, reported) = beside(
+        || {
+            let _finished = Finished(&finished, waiter);
+            work(&tally)
+        },
+        || {
+            while !finished.load(Ordering::Acquire) {
+                std::thread::park_timeout(EVERY);
+                let now = tally.done.load(Ordering::Relaxed);
+                let step = now - std::mem::replace(&mut told, now);
+                if let Err(cancelled) = progress.advance(step) {
+                    tally.stop.store(true, Ordering::Relaxed);
+                    return Err(cancelled);
+                }
+            }
+            Ok(())
+        },
+    );
+    reported?;
+    progress.advance(tally.done.load(Ordering::Relaxed) - told)?;
+    Ok(value)
 }

@@ -3,13 +3,12 @@
 use crate::error::{Error, Result};
 use crate::file::{STEP_BYTES, TensorFile};
 use crate::options::Progress;
-use crate::threads::{num_threads, run};
+use crate::threads::watched;
 use deathtensors_core::digest::{Digest, Sha256, hex};
 use deathtensors_core::{self as core, Code};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What [`TensorFile::verify`] found. None means that the file carries nothing to
 /// check that part by.
@@ -75,37 +74,30 @@ impl TensorFile {
         work.sort_unstable_by_key(|((start, end), _)| (std::cmp::Reverse(end - start), *start));
         let footed = self.catalogue().footer().map(|_| self.catalogue().footed());
         let footed_bytes = footed.as_ref().map_or(0, |r| r.end - r.start);
-        progress.start(footed_bytes + work.iter().map(|(span, _)| span.1 - span.0).sum::<u64>());
-        if footed.is_some() && num_threads() == 1 {
-            self.check_tensors(&work, &mut found, progress)?;
-            self.check_footer(&mut found, progress)?;
-        } else if let Some(range) = footed {
-            // The footer is one long chain, so that it takes a thread of its own.
-            let stop = AtomicBool::new(false);
-            let hashed = AtomicU64::new(0);
-            let mut told = 0;
-            let (digest, checked) = std::thread::scope(|scope| {
-                let footer = scope.spawn(|| self.hash_range(range, &stop, &hashed));
-                let checked = self.check_tensors(&work, &mut found, progress);
-                let mut report = checked;
-                while report.is_ok() && !footer.is_finished() {
-                    std::thread::sleep(std::time::Duration::from_millis(5));
-                    let now = hashed.load(Ordering::Relaxed);
-                    report = progress.advance(now - std::mem::replace(&mut told, now));
-                }
-                stop.store(report.is_err(), Ordering::Relaxed);
-                (
-                    footer
-                        .join()
-                        .unwrap_or_else(|_| Err(Error::new(Code::Io, "a thread failed"))),
-                    report,
-                )
-            });
-            checked?;
-            self.compare_footer(digest?, &mut found)?;
-            progress.advance(footed_bytes - told)?;
-        } else {
-            self.check_tensors(&work, &mut found, progress)?;
+        let bytes = |(span, _): &((u64, u64), Vec<usize>)| span.1 - span.0;
+        progress.start(footed_bytes + work.iter().map(bytes).sum::<u64>());
+        // The footer is one long chain, so that it keeps a thread to itself.
+        let (footer, digests) = watched(progress, |tally| {
+            rayon::join(
+                || {
+                    footed
+                        .map(|range| self.hash_range(range, &mut &*tally))
+                        .transpose()
+                },
+                || {
+                    let digest = |(_, nths): &((u64, u64), Vec<usize>)| match nths.first() {
+                        Some(&nth) => self.digest_with(nth, &mut &*tally),
+                        None => Ok(Digest::default()),
+                    };
+                    work.par_iter().map(digest).collect::<Vec<_>>()
+                },
+            )
+        })?;
+        self.check_tensors(&work, digests, &mut found)?;
+        if let Some(computed) = footer? {
+            let differs = self.footer_differs(&computed)?;
+            found.footer = Some(differs.is_none());
+            found.errors.extend(differs);
         }
         Ok(found)
     }
@@ -117,12 +109,24 @@ impl TensorFile {
     /// codes, `io.failed`.
     pub fn verify_tensor(&self, name: &str) -> Result<bool> {
         let nth = self.position(name)?;
-        self.verify_nth(nth)
+        self.verify_nth(nth, &mut ())
     }
 
-    pub(crate) fn verify_nth(&self, nth: usize) -> Result<bool> {
+    /// The same for long work: `progress` hears of it.
+    ///
+    /// # Errors
+    /// Those of [`TensorFile::verify_tensor`], and what `progress` cancels with.
+    pub fn verify_tensor_with(&self, name: &str, progress: &mut dyn Progress) -> Result<bool> {
+        let nth = self.position(name)?;
+        progress.start(self.tensor(nth)?.nbytes());
+        self.verify_nth(nth, progress)
+    }
+
+    pub(crate) fn verify_nth(&self, nth: usize, progress: &mut dyn Progress) -> Result<bool> {
         let tensor = self.tensor(nth)?;
-        let found = self.digest(nth).map_err(|e| e.tensor(tensor.name))?;
+        let found = self
+            .digest_with(nth, progress)
+            .map_err(|e| e.tensor(tensor.name))?;
         match tensor.sha256 {
             None => Ok(false),
             Some(digest) if *digest == found => Ok(true),
@@ -141,13 +145,12 @@ impl TensorFile {
         Error::from(error).at(self.path())
     }
 
-    /// Hashes (and for compressed files decodes) every span, in groups so that
-    /// progress is heard between them.
+    /// Holds the digests of all spans against those that the file carries.
     fn check_tensors(
         &self,
         work: &[((u64, u64), Vec<usize>)],
+        digests: Vec<Result<Digest>>,
         found: &mut Verification,
-        progress: &mut dyn Progress,
     ) -> Result<()> {
         if self.is_compressed() {
             found.frames = Some(true);
@@ -162,33 +165,11 @@ impl TensorFile {
                 }
             }
         }
-        let mut rest = work;
-        while !rest.is_empty() {
-            let mut bytes = 0;
-            let fits = |(span, _): &&((u64, u64), Vec<usize>)| {
-                let fits = bytes < GROUP_BYTES;
-                bytes += span.1 - span.0;
-                fits
-            };
-            let (group, tail) = rest.split_at(rest.iter().take_while(fits).count().max(1));
-            rest = tail;
-            let results: Vec<Result<Digest>> = run(|| {
-                group
-                    .par_iter()
-                    .map(|(_, nths)| {
-                        nths.first()
-                            .map_or_else(|| Ok(Digest::default()), |&nth| self.digest(nth))
-                    })
-                    .collect()
-            });
-            for ((_, nths), result) in group.iter().zip(results) {
-                self.judge(nths, result, found)?;
-            }
-            progress.advance(group.iter().map(|(s, _)| s.1 - s.0).sum())?;
+        for ((_, nths), digest) in work.iter().zip(digests) {
+            self.judge(nths, digest, found)?;
         }
-        found
-            .errors
-            .sort_by_cached_key(|e| e.tensor_name().and_then(|n| self.header().position(n)));
+        let place = |e: &Error| e.tensor_name().and_then(|n| self.header().position(n));
+        found.errors.sort_by_cached_key(place);
         Ok(())
     }
 
@@ -233,65 +214,45 @@ impl TensorFile {
     /// # Errors
     /// `integrity.footer` when it disagrees, `io.*`.
     pub fn verify_footer(&self, progress: &mut dyn Progress) -> Result<bool> {
+        if self.catalogue().footer().is_none() {
+            return Ok(false);
+        }
         let footed = self.catalogue().footed();
         progress.start(footed.end - footed.start);
-        let mut found = Verification::default();
-        self.check_footer(&mut found, progress)?;
-        match found.errors.pop() {
+        let computed = self.hash_range(footed, progress)?;
+        match self.footer_differs(&computed)? {
             Some(error) => Err(error),
-            None => Ok(found.footer.is_some()),
+            None => Ok(true),
         }
     }
 
-    fn check_footer(&self, found: &mut Verification, progress: &mut dyn Progress) -> Result<()> {
-        if self.catalogue().footer().is_none() {
-            return Ok(());
+    /// The refusal of a file whose footer is not `computed`.
+    pub(crate) fn footer_differs(&self, computed: &Digest) -> Result<Option<Error>> {
+        let Some(footer) = self.catalogue().footer() else {
+            return Ok(None);
+        };
+        let mut carried = Digest::default();
+        self.source.read_into(footer.start, &mut carried)?;
+        if carried == *computed {
+            return Ok(None);
         }
+        let error = core::Error::new(
+            Code::IntegrityFooter,
+            "the file was changed after it was written: its checksum differs",
+        )
+        .expected(format!("SHA-256 {}", hex(&carried)))
+        .found(hex(computed));
+        Ok(Some(Error::from(error).at(self.path())))
+    }
+
+    fn hash_range(&self, mut range: Range<u64>, progress: &mut dyn Progress) -> Result<Digest> {
         let mut hasher = Sha256::new();
-        let mut range = self.catalogue().footed();
         while range.start < range.end {
             let next = range.end.min(range.start + STEP_BYTES);
             hasher.update(&self.source.read(&(range.start..next))?);
             progress.advance(next - range.start)?;
             range.start = next;
         }
-        self.compare_footer(hasher.finish(), found)
-    }
-
-    fn compare_footer(&self, computed: Digest, found: &mut Verification) -> Result<()> {
-        let Some(footer) = self.catalogue().footer() else {
-            return Ok(());
-        };
-        let mut carried = Digest::default();
-        self.source.read_into(footer.start, &mut carried)?;
-        found.footer = Some(carried == computed);
-        if carried != computed {
-            let error = core::Error::new(
-                Code::IntegrityFooter,
-                "the file was changed after it was written: its checksum differs",
-            )
-            .expected(format!("SHA-256 {}", hex(&carried)))
-            .found(hex(&computed));
-            found.errors.push(Error::from(error).at(self.path()));
-        }
-        Ok(())
-    }
-
-    fn hash_range(
-        &self,
-        mut range: Range<u64>,
-        stop: &AtomicBool,
-        done: &AtomicU64,
-    ) -> Result<Digest> {
-        let mut hasher = Sha256::new();
-        while range.start < range.end && !stop.load(Ordering::Relaxed) {
-            let next = range.end.min(range.start + STEP_BYTES);
-            hasher.update(&self.source.read(&(range.start..next))?);
-            done.fetch_add(next - range.start, Ordering::Relaxed);
-            range.start = next;
-        }
         Ok(hasher.finish())
     }
 }
-
-const GROUP_BYTES: u64 = 256 << 20;

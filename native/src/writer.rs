@@ -3,8 +3,8 @@
 use crate::atomic::AtomicFile;
 use crate::codec::Zstd;
 use crate::error::{Error, Result};
-use crate::map::Mapping;
 use crate::options::Progress;
+use crate::source::hash_file;
 use crate::threads::{beside, num_threads, run};
 use deathtensors_core::digest::{Digest, Sha256, sha256};
 use deathtensors_core::{
@@ -291,13 +291,9 @@ impl TensorWriter {
         out.write_all(&head).map_err(failed)?;
         out.seek(SeekFrom::End(0)).map_err(failed)?;
         if self.plan.options().checksum {
-            let written = Mapping::new(&self.file.file).map_err(failed)?;
+            let end = self.file.file.metadata().map_err(failed)?.len();
             let mut hasher = Sha256::new();
-            hasher.update(
-                written
-                    .get(core::PREFIX_BYTES as usize..)
-                    .unwrap_or_default(),
-            );
+            hash_file(&self.file.file, core::PREFIX_BYTES..end, &mut hasher).map_err(failed)?;
             self.sink.footer = Some(hasher);
         }
         Ok(self.plan.root())

@@ -104,16 +104,6 @@ impl File {
             inner: RwLock::new(Some(file)),
         }
     }
-
-    /// Reads with the interpreter released.
-    fn work<T: Send>(
-        &self,
-        py: Python<'_>,
-        work: impl FnOnce(&Arc<TensorFile>) -> Result<T> + Send,
-    ) -> PyResult<T> {
-        let open = self.open(py)?;
-        py.detach(|| work(&open)).map_err(|e| raise(py, e))
-    }
 }
 
 #[pymethods]
@@ -327,7 +317,7 @@ impl File {
 
     fn stats<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyDict>> {
         let open = self.open(py)?;
-        let stats = self.work(py, |file| file.stats(name))?;
+        let stats = run(py, None, |progress| open.stats_with(name, progress))?;
         let tensor = open.header().get(name).map_err(|e| raise(py, e.into()))?;
         stats_dict(py, &tensor, &stats)
     }
@@ -374,7 +364,8 @@ impl File {
     }
 
     fn verify_tensor(&self, py: Python<'_>, name: &str) -> PyResult<bool> {
-        self.work(py, |file| file.verify_tensor(name))
+        let open = self.open(py)?;
+        run(py, None, |progress| open.verify_tensor_with(name, progress))
     }
 
     fn close(&self) {

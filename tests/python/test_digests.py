@@ -103,7 +103,7 @@ def test_a_file_without_digests_cannot_be_pinned(tmp_path: Path) -> None:
         assert f.verify("a") is False
     with pytest.raises(dt.DeathTensorsError) as caught:
         dt.open(tmp_path / "x", root="0" * 64)
-    assert caught.value.code == "usage.unavailable"
+    assert caught.value.code == "integrity.root"
 
 
 READS: dict[str, Any] = {

@@ -79,7 +79,7 @@ fn files_that_a_root_cannot_pin_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.deathtensors");
     model().write(&path, &With::PLAIN.options());
-    refused(open(&path, [0; 32]), Code::UsageUnavailable);
+    refused(open(&path, [0; 32]), Code::IntegrityRoot);
 
     // A root over a header that leaves a tensor's digest out pins nothing.
     let json = |root: &str| {
@@ -103,7 +103,7 @@ fn files_that_a_root_cannot_pin_are_refused() {
             .unwrap()
             .is_sound()
     );
-    let error = refused(open(&path, digest), Code::UsageUnavailable);
+    let error = refused(open(&path, digest), Code::IntegrityRoot);
     assert_eq!(error.tensor_name(), Some("t"));
 }
 

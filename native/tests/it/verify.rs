@@ -251,3 +251,58 @@ fn frames_that_no_tensor_needs_are_checked_too() {
     assert_eq!(complaints(&found), [(Code::FramesTableSizes, None)]);
     assert_eq!(found.frames, Some(false));
 }
+
+#[test]
+fn damage_is_not_hidden_by_a_new_footer_or_new_digests() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.deathtensors");
+    let copy = folder.path().join("copy.deathtensors");
+    let footed = With {
+        checksum: true,
+        ..With::PLAIN
+    };
+    for with in [With::DIGESTS, footed] {
+        model().write(&path, &with.options());
+        let start = TensorFile::open(&path).unwrap().catalogue().blob().start;
+        flip(&path, start);
+        let damaged = std::fs::read(&path).unwrap();
+        let file = TensorFile::open(&path).unwrap();
+        let parts: Vec<_> = (0..file.header().len())
+            .map(|nth| deathtensors::Part {
+                file: &file,
+                nth,
+                name: file.header().at(nth).unwrap().name,
+            })
+            .collect();
+        let done = deathtensors::copy_tensors(
+            &copy,
+            &parts,
+            &Default::default(),
+            &with.options(),
+            &mut (),
+        );
+        assert_eq!(done.unwrap_err().kind(), deathtensors::Kind::Integrity);
+        assert!(!copy.exists());
+        if with.options().checksum {
+            let appended = deathtensors::TensorWriter::append(
+                &path,
+                &[],
+                &Default::default(),
+                &Default::default(),
+                &mut (),
+            );
+            refused(appended, Code::IntegrityFooter);
+            assert_eq!(std::fs::read(&path).unwrap(), damaged);
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_refused_without_waiting_for_a_writer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    refused(TensorFile::open(&path), Code::Io);
+}

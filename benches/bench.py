@@ -95,7 +95,7 @@ class Bench:
 
     def old_file(self, workload: Workload, name: str = "plain", **options: Any) -> str:
         def make(path: str) -> None:
-            self.old().time(_save("ours", workload, path, options))
+            self.old().time(_save("ours", workload, path, options), burst=1)
 
         return self.file(f"{_stem(workload)}.{name}.old.deathtensors", make)
 
@@ -157,7 +157,7 @@ class Bench:
     def here(self, library: str, work: str, label: str, **arguments: Any) -> Contender:
         """In this process."""
         job = Job(library, work, arguments)
-        held: list[Callable[[], float]] = []
+        held: list[Callable[[int], float]] = []
 
         def prepare() -> None:
             self.need(*arguments.values())
@@ -167,7 +167,7 @@ class Bench:
                 except ModuleNotFoundError as e:
                     raise Absent(f"{e.name} is not installed") from e
 
-        return Contender(label, lambda: held[0](), before=prepare)
+        return Contender(label, lambda burst: held[0](burst), before=prepare)
 
     def by_old(self, work: str, **arguments: Any) -> Contender:
         """In the old release's process, by its clock."""
@@ -177,7 +177,7 @@ class Bench:
             self.need(*arguments.values())
             self.old().prepare(job)
 
-        return Contender(OLD, lambda: self.old().time(job), before=prepare)
+        return Contender(OLD, lambda burst: self.old().time(job, burst), before=prepare)
 
     def shell(self, label: str, *command: str) -> Contender:
         """A command, its start included."""
@@ -197,7 +197,7 @@ class Bench:
             quiet = subprocess.DEVNULL
             subprocess.run(command(), check=True, stdout=quiet, stdin=quiet)
 
-        return Contender(label, clock(run), before=prepare)
+        return Contender(label, clock(run), before=prepare, burst=1)
 
     def memory_of(
         self, label: str, work: str, library: str = "ours", **arguments: Any
@@ -205,7 +205,7 @@ class Bench:
         """The peak memory of a job in a fresh process."""
         job = Job(library, work, arguments)
 
-        def run() -> float:
+        def run(_: int) -> float:
             if label == OLD:
                 return memory.peak(job, self.old().python, self.old().environment)
             return memory.peak(job, sys.executable)
@@ -214,7 +214,7 @@ class Bench:
 
     def size_of(self, label: str, path: str) -> Contender:
         """Bytes on disk."""
-        return Contender(label, lambda: float(os.path.getsize(path)), lambda: self.need(path))
+        return Contender(label, lambda _: float(os.path.getsize(path)), lambda: self.need(path))
 
     # --- ways to run them
 
@@ -266,7 +266,7 @@ def _around(
         last()
         after()
 
-    contender.before, contender.after = all_before, all_after
+    contender.before, contender.after, contender.burst = all_before, all_after, 1
     return contender
 
 

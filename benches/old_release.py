@@ -74,20 +74,20 @@ class OldRelease:
         self.pid = self._process.pid
 
     def prepare(self, job: Job) -> None:
-        self._ask("prepare", job)
+        self._ask(job, burst=0)
 
-    def time(self, job: Job) -> float:
-        return float(self._ask("time", job))
+    def time(self, job: Job, burst: int) -> float:
+        return float(self._ask(job, burst))
 
     def close(self) -> None:
         if self._process.stdin:
             self._process.stdin.close()
         self._process.wait(timeout=60)
 
-    def _ask(self, what: str, job: Job) -> Any:
+    def _ask(self, job: Job, burst: int) -> Any:
         assert self._process.stdin and self._process.stdout
         try:
-            self._process.stdin.write(json.dumps([what, dataclasses.asdict(job)]) + "\n")
+            self._process.stdin.write(json.dumps([dataclasses.asdict(job), burst]) + "\n")
             self._process.stdin.flush()
             answer = self._process.stdout.readline()
         except BrokenPipeError:
@@ -107,14 +107,14 @@ def _serve() -> None:
     gc.disable()
 
     @cache
-    def prepared(text: str) -> Callable[[], float]:
+    def prepared(text: str) -> Callable[[int], float]:
         return clock(Job(**json.loads(text)).prepare())
 
     for line in sys.stdin:
-        what, named = json.loads(line)
+        named, burst = json.loads(line)
         try:
             work = prepared(json.dumps(named))
-            value = work() if what == "time" else None
+            value = work(burst) if burst else None
             gc.collect()
             outcome = ["ok", value]
         except Exception as e:

@@ -105,7 +105,7 @@ def _let_go(row: object) -> None:
 
     assert isinstance(row, Row)
     for contender in row.contenders:
-        contender.run = lambda: 0.0
+        contender.run = lambda _: 0.0
         contender.before = contender.after = lambda: None
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from . import _deathtensors
+from ._arguments import flag
 from ._file import DtFile
 from ._sharded import ShardedReader, open_any
 
@@ -14,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def diff(
-    path_a: StrPath,
-    path_b: StrPath,
+    path_a: StrPath | DtFile | ShardedReader,
+    path_b: StrPath | DtFile | ShardedReader,
     *,
     compare_bytes: bool = False,
     progress: Progress | None = None,
@@ -23,10 +25,12 @@ def diff(
     """Compare two files, from a to b.
 
     Where both carry a digest of a tensor, the digests are compared and its bytes are
-    not read. Either path may be a shard index: then the whole model is compared.
+    not read: a difference that came after the digests, by damage, goes unseen then;
+    ``compare_bytes`` reads the bytes. Either path may be a shard index: then the
+    whole model is compared.
 
     Args:
-        path_a, path_b: the files.
+        path_a, path_b: the files, as paths or already open.
         compare_bytes: read and compare the bytes all the same.
         progress: called now and then with bytes done and bytes in all.
 
@@ -42,12 +46,20 @@ def diff(
     >>> dt.diff("a.deathtensors", "b.deathtensors")["value_changed"]
     ['w']
     """
-    with open_any(path_a) as a, open_any(path_b) as b:
+    compare_bytes = flag(compare_bytes, "compare_bytes")
+    with _opened(path_a) as a, _opened(path_b) as b:
         if isinstance(a, DtFile) and isinstance(b, DtFile):
             return _deathtensors.diff(
-                a._raw, b._raw, compare_bytes=bool(compare_bytes), progress=progress
+                a._raw, b._raw, compare_bytes=compare_bytes, progress=progress
             )
-        return _diff_models(a, b, bool(compare_bytes), progress)
+        return _diff_models(a, b, compare_bytes, progress)
+
+
+def _opened(
+    file: StrPath | DtFile | ShardedReader,
+) -> AbstractContextManager[DtFile | ShardedReader]:
+    # What the caller opened stays open.
+    return nullcontext(file) if isinstance(file, (DtFile, ShardedReader)) else open_any(file)
 
 
 def _diff_models(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 from . import _deathtensors
+from ._arguments import looked_up, open_options
 from ._paths import expand_path
 from ._reader import Reader
-from ._text import human_bytes, human_count, plural
+from ._text import human_bytes, human_count, plural, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ class DtFile(Reader):
 
     Args:
         path: the file; ``~`` and ``$VARIABLES`` are expanded.
-        verify: check everything that the file carries (footer, digests) first.
+        verify: check everything that the file carries (footer, digests) first. A
+            file that carries nothing to check by passes; ``verify()`` returns False
+            for it.
         root: the root digest that the file must have, 64 hexadecimal digits; each
             tensor is then checked when it is first read.
         backend: how bytes are read: "mmap" maps the file; "pread" reads what is
@@ -61,16 +64,18 @@ class DtFile(Reader):
         backend: str = "auto",
         limits: Mapping[str, int] | None = None,
     ) -> None:
-        verify = bool(verify)
-        limits = None if limits is None else dict(limits)
-        self._options = (verify, root, backend, limits)
+        self._options = open_options(verify, root, backend, limits)
+        verify, root, backend, limits = self._options
+        expanded = expand_path(path)
         # Pickles lead back here, also after a change of the current folder.
-        self._home = os.path.abspath(expand_path(path))
+        self._home = os.path.join(os.getcwd(), expanded)
         self._raw = _deathtensors.File(
-            expand_path(path), verify=verify, root=root, backend=backend, limits=limits
+            expanded, verify=verify, root=root, backend=backend, limits=limits
         )
 
     def _file(self, name: str) -> File:
+        if type(name) is not str or not name.isascii():
+            looked_up(name)
         return self._raw
 
     def _files(self) -> Iterator[File]:
@@ -78,7 +83,11 @@ class DtFile(Reader):
 
     def info(self, name: str) -> dict[str, Any]:
         # As in the base class, with a call less: it is asked 20,000 times over.
-        return self._raw.info(name)
+        try:
+            return self._raw.info(name)
+        except (TypeError, UnicodeEncodeError):
+            looked_up(name)
+            raise
 
     def infos(self) -> list[dict[str, Any]]:
         """``info()`` of every tensor, in order; cheaper than one by one."""
@@ -182,7 +191,6 @@ def _notebook_table(file: DtFile) -> str:
     def cells(tag: str, texts: list[str]) -> str:
         return "".join(f"<{tag}>{escape(text)}</{tag}>" for text in texts)
 
-    printable = _deathtensors.printable
     facts = file.facts
     title = (
         f"{plural(len(file), 'tensor')}, {human_count(facts['parameters'])} parameters, "

@@ -108,7 +108,7 @@ def _plain(name: str, value: Any) -> np.ndarray[Any, Any]:
 
 def _disk_dtype(name: str, kind: np.dtype[Any]) -> str:
     dtype = _EXTENDED.get(kind.name)
-    if dtype is None and kind.names is None:
+    if dtype is None and kind.names is None and kind.kind in "biufc":
         dtype = _NAMES.get(kind.newbyteorder("<"))
     if dtype is not None:
         return dtype

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from . import errors
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Union
@@ -13,18 +15,29 @@ if TYPE_CHECKING:
 
 
 def expand_path(path: StrPath) -> str:
-    """A path with ``~`` and ``$VARIABLES`` expanded and ``..`` resolved by name.
+    """A path with ``~`` and ``$VARIABLES`` expanded; the rest is the system's.
 
     Every function of this library does so with the paths it is given. A variable
-    that is not set stays as it is written.
+    that is not set stays as it is written, and so does ``..``, which after a link
+    means another folder than the name before it suggests.
+
+    Raises:
+        UsageError: the path is empty, or no path of this system.
 
     >>> import os
     >>> os.environ["MODELS"] = "/data/models"
-    >>> expand_path("$MODELS/tiny/../base.deathtensors")
+    >>> expand_path("$MODELS/base.deathtensors")
     '/data/models/base.deathtensors'
     """
     text = os.fsdecode(os.fspath(path))
-    return os.path.normpath(os.path.expandvars(os.path.expanduser(text)))
+    text = os.path.expandvars(os.path.expanduser(text))
+    if not text:
+        raise errors.usage("the path is empty")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise errors.usage("the path is not valid Unicode", found=ascii(text)) from None
+    return text
 
 
 def with_extension(path: str, extension: str) -> str:

@@ -45,7 +45,10 @@ class Reader:
         return iter(self._raw.keys())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._raw
+        try:
+            return name in self._raw
+        except UnicodeEncodeError:  # a lone surrogate is in no name
+            return False
 
     def info(self, name: str) -> dict[str, Any]:
         """What the header says about one tensor.
@@ -318,7 +321,7 @@ def _not_mapped(name: str, why: str) -> errors.DeathTensorsError:
 def _row_number(value: object, what: str, name: str) -> int:
     index = getattr(type(value), "__index__", None)
     number = None if index is None else index(value)
-    if number is None or number < 0:
+    if number is None or not 0 <= number < 2**63:
         raise errors.usage(
             f"{what} is out of range",
             code="usage.range",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Optional
 
-from . import _deathtensors
+from . import _deathtensors, errors
+from ._arguments import unicode_only
 from ._file import DtFile
 from ._sharded import ShardedReader, open_any
 
@@ -51,10 +52,27 @@ class Schema:
         Returns:
             The schema itself, to go on with.
         """
+        if not isinstance(name, str):
+            raise errors.usage("name must be a string", found=type(name).__name__)
+        unicode_only(name, "the name", tensor=name)
+        if dtype is not None and not isinstance(dtype, str):
+            raise errors.usage(
+                "dtype must be a string such as 'F32'", tensor=name, found=repr(dtype)
+            )
+        unicode_only(dtype or "", "dtype", tensor=name)
+        if isinstance(metadata_keys, str):
+            raise errors.usage(
+                "metadata_keys must be several strings, not one", tensor=name, found=metadata_keys
+            )
+        metadata_keys = None if metadata_keys is None else tuple(metadata_keys)
+        for key in metadata_keys or ():
+            if not isinstance(key, str):
+                raise errors.usage("metadata_keys must be strings", tensor=name, found=repr(key))
+            unicode_only(key, "a metadata key", tensor=name)
         self._expectations[name] = (
             dtype,
             None if shape is None else tuple(None if dim == -1 else dim for dim in shape),
-            None if metadata_keys is None else tuple(metadata_keys),
+            metadata_keys,
         )
         # Refuses what cannot be meant (an unknown dtype, say) here and not later.
         self._compiled([name])

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import _deathtensors
+from ._arguments import looked_up, open_options
 from ._file import DtFile
 from ._paths import expand_path
 from ._reader import Reader
@@ -51,15 +52,16 @@ class ShardedReader(Reader):
         backend: str = "auto",
         limits: Mapping[str, int] | None = None,
     ) -> None:
-        limits = None if limits is None else dict(limits)
-        self._options = (bool(verify), root, backend, limits)
-        self._home = os.path.abspath(expand_path(index_path))
+        self._options = open_options(verify, root, backend, limits)
+        verify, root, backend, limits = self._options
+        expanded = expand_path(index_path)
+        self._home = os.path.join(os.getcwd(), expanded)
         self._raw = _deathtensors.Sharded(
-            expand_path(index_path), verify=bool(verify), root=root, backend=backend, limits=limits
+            expanded, verify=verify, root=root, backend=backend, limits=limits
         )
 
     def _file(self, name: str) -> File:
-        return self._raw.file(name)
+        return self._raw.file(looked_up(name))
 
     def _files(self) -> Iterator[File]:
         for index in range(len(self._raw.shard_names())):
@@ -81,7 +83,7 @@ class ShardedReader(Reader):
         Raises:
             TensorNotFoundError: no tensor has that name.
         """
-        return self._raw.which_shard(name)
+        return self._raw.which_shard(looked_up(name))
 
     def shard_paths(self) -> list[str]:
         """The paths of all shards, in order."""

@@ -8,6 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Optional
 
 from . import errors
+from ._arguments import unicode_only
+from ._deathtensors import DTYPES
 from ._endian import BIG, swapped
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ _Handler = Callable[[str, Any, Optional[Mapping[str, str]]], "Source"]
 
 #: What ``__dlpack_device__`` says of memory that the processor can read.
 _CPU_DEVICES = (1, 3)  # kDLCPU, kDLCUDAHost
+
+_BITS = {row[0]: row[1] for row in DTYPES}
 
 
 def sources(
@@ -56,7 +60,7 @@ def tuple_sources(tensors: Iterable[Sequence[Any]]) -> list[Source]:
 
 def string_mapping(mapping: Mapping[str, str] | None, what: str) -> dict[str, str] | None:
     """Metadata as a dict, once every key and value is known to be a string."""
-    if not mapping:
+    if mapping is None:
         return None
     if not isinstance(mapping, Mapping):
         raise errors.usage(f"{what} must be a mapping", found=type(mapping).__name__)
@@ -69,7 +73,10 @@ def string_mapping(mapping: Mapping[str, str] | None, what: str) -> dict[str, st
                 expected="str",
                 found=f"{type(wrong).__name__} {wrong!r}",
             )
-    return dict(mapping)
+        if not (key.isascii() and value.isascii()):
+            unicode_only(key, f"{what}: a key")
+            unicode_only(value, f"{what}: '{key}'")
+    return dict(mapping) or None
 
 
 def check_mapping(tensors: object) -> None:
@@ -87,13 +94,13 @@ def checked_name(name: object) -> str:
         raise errors.usage(
             "a tensor's name must be a string", found=f"{type(name).__name__} {name!r}"
         )
-    return name
+    return name if name.isascii() else unicode_only(name, "the name", tensor=name)
 
 
 def _checked_metadata(
     tensors: Mapping[str, Any], metadata: Mapping[str, Mapping[str, str]] | None
 ) -> dict[str, dict[str, str] | None]:
-    if not metadata:
+    if metadata is None:
         return {}
     if not isinstance(metadata, Mapping):
         raise errors.usage(
@@ -153,16 +160,78 @@ def _raw_source(
     if not isinstance(dtype, str):
         raise errors.usage("dtype must be a string", tensor=name, found=type(dtype).__name__)
     dims = _dimensions(name, shape)
+    unicode_only(dtype, "dtype", tensor=name)
     if isinstance(data, (bytes, bytearray)):
         return name, dtype, dims, data, metadata, ("object", id(data))
     if callable(data):  # which may well return something else each time
-        return name, dtype, dims, data, metadata, None
+        return name, dtype, dims, partial(_called, name, dtype, dims, data), metadata, None
+    found, tie, _ = _raw_data(name, dtype, data)
+    return name, dtype, dims, found, metadata, tie
+
+
+def _raw_data(name: str, dtype: str, data: Any) -> tuple[Any, Any, tuple[int, ...] | None]:
+    """What to write for data of a declared dtype, its tie, and its shape if it has one.
+
+    Plain bytes are written as they are; numbers must be of the dtype declared.
+    """
+    plain = _plain_bytes(data)
+    if plain is not None:
+        return _contiguous(plain), _tie(plain, data), None
+    handler = _handler(name, data)
+    if handler is _from_tuple or handler is _from_mapping:
+        raise _unsupported(name, data)
+    _, got, shape, found, _, tie = handler(name, data, None)
+    if got in ("U8", "I8") or (got == "BOOL" and dtype in ("U8", "I8")):
+        return found, tie, tuple(shape) if got == dtype else None
+    # Unsigned integers of the same width are bit patterns: the way to hand over
+    # bfloat16 without a library that knows it.
+    pattern = got.startswith("U") and _BITS.get(got) == _BITS.get(dtype)
+    if got != dtype and dtype in _BITS and not pattern:
+        raise errors.usage(
+            "data is not of the dtype declared; give its bytes to store them as another",
+            tensor=name,
+            expected=dtype,
+            found=got,
+        )
+    return found, tie, tuple(shape)
+
+
+def _plain_bytes(data: Any) -> memoryview | None:
+    """A view of data that does not say what numbers it holds; None where it does."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(data, getattr(torch, "Tensor", ())):
+        return None
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(data, (numpy.ndarray, numpy.generic)):
+        kind = data.dtype
+        # ml_dtypes say that they are void, but have a name of their own.
+        if kind.names is not None or not kind.name.startswith(("void", "bytes")):
+            return None
     try:
         view = memoryview(data)
     except (TypeError, ValueError, BufferError):
-        _, _, _, found, _, tie = _handler(name, data)(name, data, None)
-        return name, dtype, dims, found, metadata, tie
-    return name, dtype, dims, _contiguous(view), metadata, _tie(view, data)
+        return None
+    letters = view.format.lstrip("<>=@!")
+    return None if letters in _KINDS and letters not in "Bbc" else view
+
+
+def _called(name: str, dtype: str, dims: tuple[int, ...], function: Callable[[], Any]) -> Any:
+    """What a function returned, checked and made ready like a direct value."""
+    value = function()
+    if isinstance(value, (bytes, bytearray)):
+        return value
+    if value is None:
+        raise errors.usage("the function for its data returned None", tensor=name)
+    found, _, shape = _raw_data(name, dtype, value)
+    # A flat array is as good as bytes; the compiled module minds the length.
+    if shape is not None and len(shape) > 1 and shape != dims:
+        raise errors.usage(
+            "the function for its data returned another shape than declared",
+            tensor=name,
+            expected=str(list(dims)),
+            found=str(list(shape)),
+        )
+    return found() if callable(found) else found
 
 
 def _contiguous(view: memoryview) -> Any:

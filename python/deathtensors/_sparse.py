@@ -14,6 +14,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from . import errors
+from ._arguments import looked_up
+from ._reader import Reader
 
 if TYPE_CHECKING:
     from ._file import DtFile
@@ -58,7 +60,9 @@ def get_sparse(f: DtFile | ShardedReader, name: str) -> Any:
         TensorNotFoundError: there is neither a sparse nor a dense tensor of that name.
         FormatError: the parts do not make a sparse tensor (code ``sparse.invalid``).
     """
-    return _with_torch().get_parts(f, name)
+    if not isinstance(f, Reader):
+        raise errors.usage("f must be an open file or sharded model", found=type(f).__name__)
+    return _with_torch().get_parts(f, looked_up(name))
 
 
 def _with_torch() -> ModuleType:

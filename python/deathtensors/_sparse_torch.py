@@ -41,7 +41,12 @@ _MOST_DIMENSIONS = 64
 def save_parts(path: StrPath, tensors: Mapping[str, Any], **kwargs: Any) -> None:
     """See ``save_sparse``."""
     check_mapping(tensors)
-    given = dict(kwargs.pop("metadata", None) or {})
+    given = kwargs.pop("metadata", None)
+    if given is not None and not isinstance(given, Mapping):
+        raise errors.usage(
+            "metadata must be a mapping of tensor names to mappings", found=type(given).__name__
+        )
+    given = dict(given or {})
     parts: dict[str, Any] = {}
     metadata: dict[str, Mapping[str, str]] = {}
     for name, value in tensors.items():

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from . import _deathtensors
+
+
+def printable(text: str) -> str:
+    """The text on one line, with all that a terminal might act upon escaped."""
+    try:
+        return _deathtensors.printable(text)
+    except UnicodeEncodeError:  # a lone surrogate, as in arguments that are not UTF-8
+        return _deathtensors.printable(text.encode("utf-8", "backslashreplace").decode())
+
 
 def human_bytes(count: int) -> str:
     """A length in bytes with a binary unit: ``86.7 MiB``."""

@@ -107,6 +107,7 @@ def source(name: str, value: torch.Tensor, metadata: Mapping[str, str] | None) -
     if value.is_meta:
         raise errors.usage("a meta tensor has no data", tensor=name)
     address = _address(name, value)
+    _check_storage(name, value)
     if (
         address
         and value.is_cpu
@@ -144,6 +145,28 @@ def _address(name: str, value: torch.Tensor) -> int:
             "a tensor inside a transform (vmap, grad) or a trace has no data of its own",
             tensor=name,
         ) from None
+
+
+def _check_storage(name: str, value: torch.Tensor) -> None:
+    """Refuse a tensor that reaches beyond its storage, as after ``resize_(0)``."""
+    try:
+        held = value.untyped_storage().nbytes()
+        # Of a contiguous tensor, its elements; otherwise one more than the last one's place.
+        extent = (
+            value.numel()
+            if value.is_contiguous()
+            else 1 + sum((dim - 1) * step for dim, step in zip(value.shape, value.stride()))
+        )
+        needed = (value.storage_offset() + extent) * value.element_size()
+    except (RuntimeError, NotImplementedError):  # it has no storage in this sense
+        return
+    if needed > held:
+        raise errors.usage(
+            "its storage was freed or is too small",
+            tensor=name,
+            expected=f"at least {needed} bytes",
+            found=f"{held} bytes",
+        )
 
 
 def _tie(value: torch.Tensor, address: int) -> tuple[object, ...] | None:

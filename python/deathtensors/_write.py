@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
 from . import _deathtensors, errors
+from ._arguments import flag, level, natural, not_itself
 from ._file import DtFile
 from ._paths import expand_path, with_extension
 from ._sources import sources, string_mapping, tuple_sources
@@ -75,10 +76,10 @@ def save(
         expand_path(path),
         sources(tensors, metadata),
         string_mapping(global_metadata, "global metadata"),
-        checksum=bool(checksum),
-        compress=bool(compress),
-        compress_level=compress_level,
-        digests=bool(digests),
+        checksum=flag(checksum, "checksum"),
+        compress=flag(compress, "compress"),
+        compress_level=level(compress_level),
+        digests=flag(digests, "digests"),
         alignment=_alignment(alignment),
         progress=progress,
     )
@@ -120,10 +121,10 @@ def save_file(
         expand_path(path),
         tuple_sources(tensors),
         string_mapping(global_metadata, "global metadata"),
-        checksum=bool(checksum),
-        compress=bool(compress),
-        compress_level=compress_level,
-        digests=bool(digests),
+        checksum=flag(checksum, "checksum"),
+        compress=flag(compress, "compress"),
+        compress_level=level(compress_level),
+        digests=flag(digests, "digests"),
         alignment=_alignment(alignment),
         progress=progress,
     )
@@ -169,9 +170,9 @@ def append(
         expand_path(path),
         sources(tensors, metadata),
         string_mapping(extra_global_metadata, "extra global metadata"),
-        digests=digests,
+        digests=None if digests is None else flag(digests, "digests"),
         alignment=_alignment(alignment),
-        compress_level=compress_level,
+        compress_level=level(compress_level),
         progress=progress,
     )
 
@@ -198,9 +199,9 @@ def append_file(
         expand_path(path),
         tuple_sources(tensors),
         string_mapping(extra_global_metadata, "extra global metadata"),
-        digests=digests,
+        digests=None if digests is None else flag(digests, "digests"),
         alignment=_alignment(alignment),
-        compress_level=compress_level,
+        compress_level=level(compress_level),
         progress=progress,
     )
 
@@ -246,10 +247,10 @@ def save_sharded(
         sources(tensors, metadata),
         natural(max_shard_bytes, "max_shard_bytes"),
         string_mapping(global_metadata, "global metadata"),
-        checksum=bool(checksum),
-        compress=bool(compress),
-        compress_level=compress_level,
-        digests=bool(digests),
+        checksum=flag(checksum, "checksum"),
+        compress=flag(compress, "compress"),
+        compress_level=level(compress_level),
+        digests=flag(digests, "digests"),
         alignment=_alignment(alignment),
         progress=progress,
     )
@@ -285,13 +286,14 @@ def from_safetensors(
     """
     source = expand_path(src)
     target = _target(source, dst, _deathtensors.CANONICAL_EXTENSION)
+    not_itself(source, target)
     _deathtensors.from_safetensors(
         source,
         target,
-        checksum=bool(checksum),
-        compress=bool(compress),
-        compress_level=compress_level,
-        digests=bool(digests),
+        checksum=flag(checksum, "checksum"),
+        compress=flag(compress, "compress"),
+        compress_level=level(compress_level),
+        digests=flag(digests, "digests"),
         alignment=_alignment(alignment),
         progress=progress,
     )
@@ -320,6 +322,7 @@ def to_safetensors(
     """
     source = expand_path(src)
     target = _target(source, dst, ".safetensors")
+    not_itself(source, target)
     with DtFile(source) as file:
         if file.metadata().get("deathtensors.sharded") == "true":
             raise errors.usage(
@@ -348,6 +351,7 @@ def write_manifest(dt_path: StrPath, manifest_path: StrPath | None = None) -> st
 
     source = expand_path(dt_path)
     target = expand_path(manifest_path) if manifest_path is not None else source + ".json"
+    not_itself(source, target)
     with DtFile(source) as file:
         written_at = datetime.now(timezone.utc).isoformat()
         _deathtensors.write_manifest(file._raw, target, written_at)
@@ -372,20 +376,6 @@ def read_manifest(manifest_path: StrPath) -> dict[str, Any]:
     except OSError as error:
         raise errors.from_os_error(error, path) from error
     return _deathtensors.read_manifest(text)
-
-
-def natural(value: object, what: str) -> int:
-    """An option that is an integer of at least 1."""
-    index = getattr(type(value), "__index__", None)
-    number = 0 if index is None else index(value)
-    if number < 1:
-        raise errors.usage(
-            f"{what} is out of range",
-            code="usage.option",
-            expected="an integer of at least 1",
-            found=repr(value),
-        )
-    return int(number)
 
 
 def _alignment(alignment: int | None) -> int:

@@ -238,6 +238,12 @@ def usage(
     return make(code, "usage", line, tensor, expected, found)
 
 
+def no_tensor(name: str) -> DeathTensorsError:
+    """A name that no tensor has."""
+    line = f"tensor '{_printable(name)}': no tensor has that name"
+    return make("not_found.tensor", "not_found", line, name)
+
+
 def invalid_sparse(
     message: str, tensor: str, *, expected: str | None = None, found: str | None = None
 ) -> DeathTensorsError:
@@ -276,6 +282,6 @@ def _line(message: str, tensor: str | None, expected: str | None, found: str | N
 
 
 def _printable(text: str) -> str:
-    from ._deathtensors import printable
+    from ._text import printable
 
     return printable(text)

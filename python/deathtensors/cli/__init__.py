@@ -67,12 +67,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after the program's name; None for the process's own.
 
     Returns:
-        The exit status; ``--help`` lists what each means. Nothing is raised.
+        The exit status; ``--help`` lists what each means.
+
+    Raises:
+        TypeError: ``argv`` is not a list of strings. Nothing else is raised.
     """
+    if isinstance(argv, (str, bytes)):
+        raise TypeError("argv must be a list of words, not one string")
     words = sys.argv[1:] if argv is None else list(argv)
+    for word in words:
+        if not isinstance(word, str):
+            raise TypeError(f"argv must hold strings, not {type(word).__name__}")
     try:
         status = _run(words)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as it is when it was closed from the start
+            sys.stdout.flush()
         return status
     except SystemExit as stop:  # argparse, after --help, --version or misuse
         return stop.code if isinstance(stop.code, int) else _OK
@@ -84,6 +93,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DeathTensorsError as error:
         _complain(_line(error, words))
         return _status(error)
+    except UnicodeEncodeError as error:
+        _complain(f"an argument is not valid Unicode: {error.object!a}")
+        return _MISUSE
     except OSError as error:
         _complain(str(error))
         return _UNREADABLE
@@ -133,7 +145,7 @@ def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
 
 
 def _line(error: DeathTensorsError, words: list[str]) -> str:
-    from .._deathtensors import printable
+    from .._text import printable
 
     line = str(error)
     if error.path is not None and error.path not in line:
@@ -161,5 +173,5 @@ def _complain(line: str) -> None:
 
 def _silence_stdout() -> None:
     # The interpreter flushes stdout once more when it ends.
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .._deathtensors import printable
 from .._diff import diff
 from .._file import DtFile
 from .._reader import is_verified
 from .._sharded import ShardedReader, open_any
-from .._text import plural
+from .._text import plural, printable
 from ..errors import IntegrityError
 from ._output import ProgressBar, metadata_text, say, say_json, shape_text, warn
 
@@ -115,6 +114,10 @@ def run_root(args: argparse.Namespace) -> int:
 
 def add_diff_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``diff``."""
+    parser.description = (
+        "Compare two files. Values that both files have digests of are compared by digest, "
+        "unread; --bytes reads the bytes."
+    )
     parser.add_argument("a", help="a .deathtensors file, or a shard index")
     parser.add_argument("b", help="the one to compare it with")
     parser.add_argument(

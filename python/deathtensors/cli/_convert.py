@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from .._deathtensors import printable
+from .._text import printable
 from .._write import from_safetensors, to_safetensors, write_manifest
 from ._output import ProgressBar, exact_bytes, say, say_json
 

@@ -14,9 +14,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .. import _deathtensors, errors
+from .._arguments import level, natural, not_itself, unicode_only
 from .._file import DtFile
 from .._paths import expand_path
 from .._sharded import ShardedReader, open_any
+from .._text import printable
 from .._write import from_safetensors, to_safetensors
 from ._convert import say_wrote
 from ._output import ProgressBar
@@ -53,6 +55,7 @@ def add_append_arguments(parser: argparse.ArgumentParser) -> None:
 def run_append(args: argparse.Namespace) -> int:
     """Add the tensors of other files to a file."""
     path = expand_path(args.path)
+    unicode_only(args.prefix, "the prefix")
     sources: list[Source] = []
     with ExitStack() as stack:
         for number, src in enumerate(args.src):
@@ -100,6 +103,7 @@ def run_shard(args: argparse.Namespace) -> int:
     """Split a file into shards and an index."""
     dst = expand_path(args.dst)
     with open_any(args.src) as reader, ProgressBar("writing") as seen:
+        _not_a_source(reader, dst)
         shards = _deathtensors.copy_tensors_sharded(
             dst,
             _parts(reader, reader.keys()),
@@ -155,7 +159,7 @@ def _matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
             raise errors.make(
                 "not_found.tensor",
                 "not_found",
-                f"no tensor is named or matches '{_deathtensors.printable(pattern)}'",
+                f"no tensor is named or matches '{printable(pattern)}'",
                 pattern,
             )
         wanted.update(found)
@@ -169,6 +173,7 @@ def _copy(
     seen: Progress | None,
 ) -> str:
     dst = expand_path(args.dst)
+    _not_a_source(reader, dst)
     parts = _parts(reader, names)
     if not dst.endswith(".safetensors"):
         _deathtensors.copy_tensors(
@@ -179,6 +184,16 @@ def _copy(
         between = os.path.join(room, "tensors.deathtensors")
         _deathtensors.copy_tensors(between, parts, _own_metadata(reader), progress=seen)
         return to_safetensors(between, dst)
+
+
+def _not_a_source(reader: DtFile | ShardedReader, dst: str) -> None:
+    """Refuse a target that is the source: its file, its index, or one of its shards."""
+    if isinstance(reader, DtFile):
+        sources = [reader.path]
+    else:
+        sources = [reader.index_path, *reader.shard_paths()]
+    for source in sources:
+        not_itself(source, dst)
 
 
 def _room_beside(path: str) -> tempfile.TemporaryDirectory[str]:
@@ -230,8 +245,8 @@ def _writing(args: argparse.Namespace, reader: DtFile | ShardedReader) -> dict[s
         "checksum": chosen(args.checksum, [file.has_checksum() for file in files]),
         "compress": chosen(args.compress, [file.is_compressed() for file in files]),
         "digests": chosen(args.digests, [file.has_digests() for file in files]),
-        "compress_level": args.level,
-        "alignment": args.alignment,
+        "compress_level": level(args.level),
+        "alignment": natural(args.alignment, "alignment"),
     }
 
 
@@ -245,4 +260,6 @@ def _size(text: str) -> int:
         raise argparse.ArgumentTypeError(f"'{text}' is not a size such as 500MB or 2GiB") from None
     if size < 1:
         raise argparse.ArgumentTypeError("a size must be at least 1 byte")
+    if size >= 2**63:
+        raise argparse.ArgumentTypeError(f"'{text}' is more than a file can have")
     return size

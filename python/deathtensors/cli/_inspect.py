@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .._deathtensors import FORMAT_VERSION, printable
+from .._deathtensors import FORMAT_VERSION
 from .._file import DtFile
 from .._sharded import ShardedReader, open_any
+from .._text import printable
 from ._output import (
     Column,
     ProgressBar,

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
-from .._deathtensors import printable
-from .._text import human_bytes, human_count, plural
+from .._text import human_bytes, human_count, plural, printable
 from ..errors import DeathTensorsError
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def warn(text: str) -> None:
     print(encodable(text, sys.stderr), file=sys.stderr)
 
 
-def encodable(text: str, stream: IO[str]) -> str:
+def encodable(text: str, stream: IO[str] | None) -> str:
     """The text with what the stream cannot encode escaped."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
@@ -98,6 +97,8 @@ class Column:
 def say_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     """Print rows below heads, within the terminal's width where there is one."""
     room = _terminal_width()
+    # What the terminal cannot show is escaped first, since that makes it wider.
+    rows = [[encodable(cell, sys.stdout) for cell in row] for row in rows]
     kept = list(range(len(columns)))
     while True:
         widths = [
@@ -127,8 +128,9 @@ def shorten(text: str, width: int) -> str:
     """The text cut in the middle, so that it is no wider than ``width`` columns."""
     if _width(text) <= width:
         return text
+    mark = "…" if encodable("…", sys.stdout) == "…" else "~"
     if width < 2:
-        return "…"[:width]
+        return mark[:width]
     tail = (width - 1) // 2
     end = text
     while _width(end) > tail:
@@ -136,7 +138,7 @@ def shorten(text: str, width: int) -> str:
     start = text
     while _width(start) > width - 1 - _width(end):
         start = start[:-1]
-    return f"{start}…{end}"
+    return f"{start}{mark}{end}"
 
 
 def _pad(text: str, width: int, right: bool) -> str:
@@ -198,7 +200,8 @@ class ProgressBar:
         self._drawn: float | None = None
 
     def __enter__(self) -> Progress | None:
-        return self._show if sys.stderr.isatty() else None
+        # Either stream may be closed, and is None then.
+        return self._show if sys.stderr is not None and sys.stderr.isatty() else None
 
     def __exit__(
         self,

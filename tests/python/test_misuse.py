@@ -1,0 +1,278 @@
+"""What cannot be meant is refused in a line, and nothing is lost by it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import deathtensors as dt
+from helpers import safetensors_file
+
+LONE = "lone\ud800"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = str(tmp_path / "a.deathtensors")
+    dt.save(path, {"a": np.arange(6, dtype="<f4").reshape(2, 3)}, digests=True)
+    return path
+
+
+def cli(*words: str) -> int:
+    return dt.main(list(words))
+
+
+# --- targets that are the source
+
+
+def test_a_file_is_not_converted_over_itself(file: str, tmp_path: Path) -> None:
+    link = str(tmp_path / "link")
+    os.symlink(file, link)
+    before = Path(file).read_bytes()
+    for target in (file, link):
+        for act in (dt.write_manifest, dt.to_safetensors):
+            with pytest.raises(dt.UsageError, match="the target is the source"):
+                act(file, target)
+        for words in (
+            ("manifest", file, target),
+            ("shard", file, target),
+            ("extract", file, target, "a"),
+        ):
+            assert cli(*words) == 2
+    foreign = tmp_path / "x.safetensors"
+    foreign.write_bytes(safetensors_file([("a", "U8", [1], b"a")]))
+    with pytest.raises(dt.UsageError, match="the target is the source"):
+        dt.from_safetensors(foreign, foreign)
+    assert Path(file).read_bytes() == before
+
+
+def test_an_index_is_not_merged_over_itself_or_a_shard(tmp_path: Path) -> None:
+    index = str(tmp_path / "i.deathtensors")
+    (shard,) = dt.save_sharded(index, {"a": np.zeros(3)})
+    assert cli("merge", index, index) == 2
+    assert cli("merge", index, shard) == 2
+    with dt.open_sharded(index) as model:
+        assert model.keys() == ["a"]
+
+
+# --- values
+
+
+def test_a_tensor_whose_storage_was_freed(tmp_path: Path) -> None:
+    freed = torch.ones(1000)
+    freed.untyped_storage().resize_(0)
+    cut = torch.ones(100)[90:]
+    cut.untyped_storage().resize_(380)
+    strided = torch.ones(10, 10).t()
+    strided.untyped_storage().resize_(396)
+    for value in (freed, cut, strided):
+        with pytest.raises(dt.UsageError, match=r"'w'.*freed or is too small"):
+            dt.save(tmp_path / "x", {"w": value})
+    dt.save(tmp_path / "x", {"w": torch.ones(10, 10).t()[3:, ::2]})
+
+
+def test_raw_data_must_be_of_the_dtype_declared(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    for data in (np.arange(2.0), memoryview(np.arange(2.0)), torch.arange(2.0).double()):
+        for value in (data, lambda data=data: data):
+            with pytest.raises(dt.UsageError, match="expected I64, found F64"):
+                dt.save(path, {"w": ("I64", [2], value)})
+    want = np.arange(4, dtype="<f4").reshape(2, 2)
+    conjugate = torch.tensor([1 + 2j]).conj()
+    tensors: dict[str, Any] = {
+        "big": ("F32", [2, 2], want.astype(">f4")),
+        "viewed": {"dtype": "F32", "shape": [2, 2], "data": want.T.copy().T},
+        "called": ("F32", [2, 2], lambda: want.T.copy().T),
+        "called big": ("F32", [2, 2], lambda: want.astype(">f4")),
+        "graded": ("F32", [2, 2], lambda: torch.from_numpy(want.T.copy()).requires_grad_().t()),
+        "bytes": ("F32", [2, 2], np.frombuffer(want.tobytes(), np.uint8)),
+        "conj": ("C64", [1], lambda: conjugate),
+    }
+    dt.save(path, tensors)
+    with dt.open(path) as f:
+        for name in list(tensors)[:-1]:
+            assert f.get_bytes(name) == want.tobytes(), name
+        assert f.get_bytes("conj") == np.array([1 - 2j], "<c8").tobytes()
+
+
+def test_what_a_function_returns_is_checked(tmp_path: Path) -> None:
+    for returned, why in ((None, "returned None"), (np.zeros((2, 3), "<f4"), "another shape")):
+        with pytest.raises(dt.UsageError, match=f"'w'.*{why}"):
+            dt.save(tmp_path / "x", {"w": ("F32", [3, 2], lambda returned=returned: returned)})
+    assert not (tmp_path / "x").exists()
+
+
+def test_numpy_strings_are_refused(tmp_path: Path) -> None:
+    kinds = [np.array(["x"]), np.array(["x"], object)]
+    if hasattr(np.dtypes, "StringDType"):
+        kinds.append(np.array(["x"], np.dtypes.StringDType()))
+    for value in kinds:
+        with pytest.raises(dt.UsageError, match="'w'"):
+            dt.save(tmp_path / "x", {"w": value})
+
+
+# --- names and other texts
+
+
+def test_lone_surrogates(file: str, tmp_path: Path) -> None:
+    data = np.zeros(1)
+    calls: list[Callable[[], object]] = [
+        lambda: dt.save(tmp_path / "x", {LONE: data}),
+        lambda: dt.save(tmp_path / "x", {"w": data}, metadata={"w": {LONE: ""}}),
+        lambda: dt.save(tmp_path / "x", {"w": data}, metadata={"w": {"k": LONE}}),
+        lambda: dt.save(tmp_path / "x", {"w": data}, global_metadata={"k": LONE}),
+        lambda: dt.save(tmp_path / LONE, {"w": data}),
+        lambda: dt.open(tmp_path / LONE),
+        lambda: dt.Schema().expect(LONE),
+        lambda: dt.Schema().expect("a", metadata_keys=[LONE]),
+    ]
+    for call in calls:
+        with pytest.raises(dt.UsageError) as caught:
+            call()
+        str(caught.value).encode()
+    with dt.open(file) as f:
+        for look in (f.info, f.get_bytes, f.get_buffer, f.get_tensor, f.stats, f.verify):
+            with pytest.raises(dt.TensorNotFoundError) as missing:
+                look(LONE)
+            str(missing.value).encode()
+        assert LONE not in f
+    assert cli("stats", file, LONE) == 2
+    assert cli("extract", file, str(tmp_path / "y"), LONE) == 2
+
+
+def test_a_name_that_is_no_string(file: str) -> None:
+    with dt.open(file) as f:
+        for look in (f.info, f.get_bytes, f.get_tensor, f.stats):
+            with pytest.raises(dt.UsageError, match="name must be a string"):
+                look(5)  # type: ignore[operator]
+
+
+# --- options
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"compress_level": 2**70},
+        {"compress_level": "x"},
+        {"compress_level": 3.0},
+        {"compress_level": 99},
+        {"alignment": 2**64},
+        {"checksum": "false"},
+        {"compress": "no"},
+        {"digests": 2},
+        {"metadata": {"a": 0}},
+        {"global_metadata": 0},
+        {"global_metadata": ""},
+    ],
+)
+def test_options_of_save(tmp_path: Path, how: dict[str, Any]) -> None:
+    with pytest.raises(dt.UsageError):
+        dt.save(tmp_path / "x", {"a": np.zeros(1)}, **how)
+    assert not (tmp_path / "x").exists()
+
+
+def test_flags_may_be_numpys_and_metadata_empty(tmp_path: Path) -> None:
+    dt.save(tmp_path / "x", {"a": np.zeros(1)}, {}, {}, np.bool_(True), 0)  # type: ignore[arg-type]
+    with dt.open(tmp_path / "x") as f:
+        assert f.has_checksum()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"limits": {"rank": -1}},
+        {"limits": {"rank": 2**70}},
+        {"limits": {5: 1}},
+        {"limits": "x"},
+        {"backend": 5},
+        {"root": b"00"},
+        {"verify": "yes"},
+    ],
+)
+def test_options_of_open(file: str, how: dict[str, Any]) -> None:
+    with pytest.raises(dt.UsageError, match=next(iter(how))):
+        dt.open(file, **how)
+
+
+def test_other_arguments(file: str) -> None:
+    with dt.open(file) as f:
+        for start, count in ((2**70, None), (0, 2**70)):
+            with pytest.raises(dt.UsageError, match="out of range"):
+                f.get_tensor_slice("a", start, count, "numpy")
+        assert dt.diff(f, file)["equal"] and dt.diff(f, f)["equal"]
+        assert f.keys() == ["a"]
+    with pytest.raises(dt.UsageError, match="dtype"):
+        dt.Schema().expect("a", dtype=np.float64)  # type: ignore[arg-type]
+    with pytest.raises(dt.UsageError, match="metadata_keys"):
+        dt.Schema().expect("a", metadata_keys="k")
+    with pytest.raises(dt.UsageError, match="open file"):
+        dt.get_sparse(file, "s")  # type: ignore[arg-type]
+
+
+# --- paths
+
+
+def test_dots_after_a_link_are_the_systems(file: str, tmp_path: Path) -> None:
+    (tmp_path / "far" / "inner").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "inner")
+    dt.save(tmp_path / "link" / ".." / "b.deathtensors", {"b": np.zeros(1)})
+    assert (tmp_path / "far" / "b.deathtensors").exists()
+    with dt.open("link/../b.deathtensors") as f:
+        assert f.keys() == ["b"]
+    with pytest.raises(dt.UsageError, match="the path is empty"):
+        dt.open("")
+
+
+# --- the command line
+
+
+def test_the_command_line_takes_words(file: str, tmp_path: Path) -> None:
+    for argv in ("info x", ["info", 5]):
+        with pytest.raises(TypeError, match="argv"):
+            dt.main(argv)  # type: ignore[arg-type]
+    huge = "99999999999999999999GB"
+    assert cli("shard", file, str(tmp_path / "m"), "--max-bytes", huge) == 2
+    assert cli("shard", file, str(tmp_path / "m"), "--alignment", str(2**70)) == 2
+
+
+def test_closed_output_is_quiet(file: str) -> None:
+    command = f'"{sys.executable}" -m deathtensors info "{file}" >&-'
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert (done.returncode in (0, 1), done.stderr) == (True, "")
+
+
+def test_names_outside_utf8_are_not_found(file: str) -> None:
+    words = [sys.executable, "-m", "deathtensors", "stats", file, b"\xff"]
+    done = subprocess.run(words, capture_output=True, timeout=60)
+    assert done.returncode == 2 and b"Traceback" not in done.stderr
+
+
+def test_tables_fit_also_where_letters_are_escaped(tmp_path: Path) -> None:
+    dt.save(tmp_path / "x", {"é" * 60: np.zeros(1), "b": np.zeros(1)})
+    done = subprocess.run(
+        [sys.executable, "-m", "deathtensors", "list", "--long", "x"],
+        capture_output=True,
+        env={**os.environ, "COLUMNS": "60", "PYTHONIOENCODING": "ascii"},
+        timeout=60,
+        check=True,
+    )
+    head, first, second = done.stdout.decode("ascii").splitlines()[:3]
+    assert max(map(len, (head, first, second))) <= 60
+    assert first.index("F64") == second.index("F64") == head.index("dtype")
+
+
+def test_unsigned_integers_of_the_same_width_are_bit_patterns(tmp_path: Path) -> None:
+    bits = np.array([0x3F80, 0xC000], np.uint16)
+    dt.save(tmp_path / "x", {"w": ("BF16", [2], bits), "h": ("F16", [2], bits.astype(">u2"))})
+    with dt.open(tmp_path / "x") as f:
+        assert f.get_bytes("w") == f.get_bytes("h") == bits.tobytes()
+        assert f.get_tensor("w").tolist() == [1.0, -2.0]

@@ -474,7 +474,7 @@ impl TensorFile {
         let base = self.catalogue.blob().start;
         let stored = self
             .source
-            .read(&(base + frame.stored.start..base + frame.stored.end))?;
+            .read_whole(&(base + frame.stored.start..base + frame.stored.end))?;
         check_frame(&stored, out.len() as u64)
             .and_then(|()| Zstd.decode(&stored, out))
             .map_err(|e| Error::from(e).at(self.path()))

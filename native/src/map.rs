@@ -28,6 +28,17 @@ impl Mapping {
         // as they may for every reader of mapped files; all bytes are valid u8.
         unsafe { Mmap::map(file) }.map(Self)
     }
+
+    /// Asks the system to have a part of the file ready. Touching pages one after
+    /// the other would wait for the disk many times.
+    pub fn will_need(&self, part: &Range<usize>) {
+        #[cfg(unix)]
+        let _ = self
+            .0
+            .advise_range(memmap2::Advice::WillNeed, part.start, part.len());
+        #[cfg(not(unix))]
+        let _ = part;
+    }
 }
 
 impl Deref for Mapping {

@@ -80,6 +80,19 @@ impl Source {
         self.map.as_deref()?.get(start..end)
     }
 
+    /// The bytes, borrowed if that is possible, all of which are read now.
+    pub fn read_whole(&self, range: &Range<u64>) -> Result<Data<'_>> {
+        if let (Some(map), Ok(start), Ok(end)) = (
+            &self.map,
+            usize::try_from(range.start),
+            usize::try_from(range.end),
+        ) && end <= map.len()
+        {
+            map.will_need(&(start..end));
+        }
+        self.read(range)
+    }
+
     /// The bytes, borrowed if that is possible.
     pub fn read(&self, range: &Range<u64>) -> Result<Data<'_>> {
         if let Some(bytes) = self.borrow(range) {

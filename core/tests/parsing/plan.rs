@@ -196,7 +196,7 @@ fn the_root_commits_to_the_header() {
     assert!(plain.check_root(b"", None).is_ok());
     assert_eq!(
         code(plain.check_root(b"", Some(&root))),
-        Code::UsageUnavailable
+        Code::IntegrityRoot
     );
 }
 

@@ -24,12 +24,14 @@
 
 mod append;
 mod atomic;
+mod blob;
 mod codec;
 mod compare;
 mod convert;
 mod copy;
 mod error;
 mod file;
+mod gather;
 #[allow(unsafe_code)]
 mod map;
 mod options;

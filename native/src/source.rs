@@ -93,6 +93,14 @@ impl Source {
         self.read(range)
     }
 
+    /// The bytes, borrowed if that is possible, which the caller goes through at once.
+    pub fn read_now(&self, range: &Range<u64>) -> Result<Data<'_>> {
+        if let (Some(map), Some(bytes)) = (&self.map, self.borrow(range)) {
+            map.populate(&(range.start as usize..range.start as usize + bytes.len()));
+        }
+        self.read(range)
+    }
+
     /// The bytes, borrowed if that is possible.
     pub fn read(&self, range: &Range<u64>) -> Result<Data<'_>> {
         if let Some(bytes) = self.borrow(range) {

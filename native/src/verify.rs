@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::file::{STEP_BYTES, TensorFile};
 use crate::options::Progress;
 use crate::threads::watched;
-use deathtensors_core::digest::{Digest, Sha256, hex};
+use deathtensors_core::digest::{Digest, Sha256, hex, sha256};
 use deathtensors_core::{self as core, Code};
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -134,6 +134,19 @@ impl TensorFile {
         }
     }
 
+    /// Checks that these are the nth tensor's bytes, and remembers that they are.
+    pub(crate) fn check_bytes(&self, nth: usize, bytes: &[u8]) -> Result<()> {
+        let tensor = self.tensor(nth)?;
+        if let Some(digest) = tensor.sha256 {
+            let found = sha256(bytes);
+            if found != *digest {
+                return Err(self.differs(tensor.name, digest, &found));
+            }
+        }
+        self.set_checked(nth);
+        Ok(())
+    }
+
     fn differs(&self, name: &str, expected: &Digest, found: &Digest) -> Error {
         let error = core::Error::new(
             Code::IntegrityTensor,
@@ -249,7 +262,7 @@ impl TensorFile {
         let mut hasher = Sha256::new();
         while range.start < range.end {
             let next = range.end.min(range.start + STEP_BYTES);
-            hasher.update(&self.source.read(&(range.start..next))?);
+            hasher.update(&self.source.read_now(&(range.start..next))?);
             progress.advance(next - range.start)?;
             range.start = next;
         }

@@ -6,12 +6,13 @@ use crate::progress::run;
 use deathtensors::core::digest::{hex, parse_hex};
 use deathtensors::core::stats::{Number, Stats};
 use deathtensors::core::{Code, Dtype, Error as CoreError, Limits, Metadata, TensorInfo};
-use deathtensors::{Backend, Error, OpenOptions, Result, TensorFile};
+use deathtensors::{Backend, Error, OpenOptions, Progress, Result, TensorFile};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -245,10 +246,12 @@ impl File {
         let open = self.open(py)?;
         let nth = open.position(name).map_err(|e| raise(py, e))?;
         let length = open.tensor(nth).map_err(|e| raise(py, e))?.nbytes();
-        py.detach(|| open.prepare(nth)).map_err(|e| raise(py, e))?;
+        py.detach(|| open.prepare_frames(nth))
+            .map_err(|e| raise(py, e))?;
         PyBytes::new_with(py, length as usize, |out| {
-            py.detach(|| open.read_into(name, out))
-                .map_err(|e| raise(py, e))
+            run(py, None, |progress| {
+                open.read_into_with(name, out, progress)
+            })
         })
     }
 
@@ -277,8 +280,9 @@ impl File {
                 Some((start, count.unwrap_or_else(|| all.saturating_sub(start))))
             }
         };
-        py.detach(|| buffer(&open, nth, rows, writable))
-            .map_err(|e| raise(py, e))
+        run(py, None, |progress| {
+            buffer(&open, nth, rows, writable, progress)
+        })
     }
 
     #[pyo3(signature = (names, *, progress=None))]
@@ -289,30 +293,27 @@ impl File {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Vec<Py<Buffer>>> {
         let open = self.open(py)?;
-        let mut shared: HashMap<(u64, u64), Py<Buffer>> = HashMap::new();
-        let mut out = Vec::with_capacity(names.len());
+        // Tied names share one buffer.
+        let mut places: HashMap<(u64, u64), usize> = HashMap::new();
+        let (mut nths, mut wanted) = (Vec::new(), Vec::with_capacity(names.len()));
         for name in &names {
             let nth = open.position(name).map_err(|e| raise(py, e))?;
-            let span = open
-                .tensor(nth)
-                .map(|t| (t.start, t.end))
-                .map_err(|e| raise(py, e))?;
-            if let Some(held) = shared.get(&span) {
-                out.push(held.clone_ref(py));
-                continue;
+            let data = open.tensor(nth).map_err(|e| raise(py, e))?.data();
+            let place = *places.entry((data.start, data.end)).or_insert(nths.len());
+            if place == nths.len() {
+                nths.push(nth);
             }
-            let made = if open.is_compressed() {
-                run(py, progress.as_ref().map(|p| p.clone_ref(py)), |_| {
-                    buffer(&open, nth, None, true)
-                })?
-            } else {
-                buffer(&open, nth, None, true).map_err(|e| raise(py, e))?
-            };
-            let made = Py::new(py, made)?;
-            shared.insert(span, made.clone_ref(py));
-            out.push(made);
+            wanted.push(place);
         }
-        Ok(out)
+        let made = run(py, progress, |progress| buffers(&open, &nths, progress))?;
+        let made: Vec<_> = made
+            .into_iter()
+            .map(|buffer| Py::new(py, buffer))
+            .collect::<PyResult<_>>()?;
+        Ok(wanted
+            .into_iter()
+            .filter_map(|place| Some(made.get(place)?.clone_ref(py)))
+            .collect())
     }
 
     fn stats<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyDict>> {
@@ -382,23 +383,72 @@ fn buffer(
     nth: usize,
     rows: Option<(u64, u64)>,
     writable: bool,
+    progress: &mut dyn Progress,
 ) -> Result<Buffer> {
-    let tensor = file.tensor(nth)?;
     let data = match rows {
         Some((start, count)) => file.rows(nth, start, count)?,
-        None => tensor.data(),
+        None => file.tensor(nth)?.data(),
     };
-    let align = tensor.dtype.alignment();
-    if writable {
-        if let Some((mapping, part)) = file.view(nth, &data, align)?
-            && let Some(buffer) = Buffer::from_mapping(mapping, part)
-        {
-            return Ok(buffer);
-        }
-    } else if let Some(buffer) = Buffer::from_file(file.clone(), |file| file.borrow(nth, &data)) {
-        return Ok(buffer);
+    if let Some(view) = view(file, nth, &data, writable, progress)? {
+        return Ok(view);
     }
-    Ok(Buffer::from_memory(file.read_owned(nth, data)?, writable))
+    let memory = match rows {
+        Some(_) => {
+            file.prepare_frames(nth)?;
+            file.ensure_checked_with(nth, progress)?;
+            file.read_owned(nth, data)?
+        }
+        None => file.read_many(&[nth], progress)?.remove(0),
+    };
+    Ok(Buffer::from_memory(memory, writable))
+}
+
+/// The bytes of whole tensors, those that need a copy read together.
+fn buffers(
+    file: &Arc<TensorFile>,
+    nths: &[usize],
+    progress: &mut dyn Progress,
+) -> Result<Vec<Buffer>> {
+    let mut out = Vec::with_capacity(nths.len());
+    let mut copies = Vec::new();
+    for &nth in nths {
+        let made = view(file, nth, &file.tensor(nth)?.data(), true, progress)?;
+        if made.is_none() {
+            copies.push(nth);
+        }
+        out.push(made);
+    }
+    let mut read = match copies.is_empty() {
+        true => Vec::new(),
+        false => file.read_many(&copies, progress)?,
+    }
+    .into_iter();
+    Ok(out
+        .into_iter()
+        .filter_map(|made| made.or_else(|| Some(Buffer::from_memory(read.next()?, true))))
+        .collect())
+}
+
+/// The bytes in place, where there is a map and they are aligned.
+fn view(
+    file: &Arc<TensorFile>,
+    nth: usize,
+    data: &Range<u64>,
+    writable: bool,
+    progress: &mut dyn Progress,
+) -> Result<Option<Buffer>> {
+    if file.is_compressed() {
+        return Ok(None);
+    }
+    file.ensure_checked_with(nth, progress)?;
+    if !writable {
+        return Ok(Buffer::from_file(file.clone(), |file| {
+            file.borrow(nth, data)
+        }));
+    }
+    let align = file.tensor(nth)?.dtype.alignment();
+    let found = file.view(nth, data, align)?;
+    Ok(found.and_then(|(mapping, part)| Buffer::from_mapping(mapping, part)))
 }
 
 fn dict<'py>(py: Python<'py>, pairs: &Metadata<'_>) -> PyResult<Bound<'py, PyDict>> {

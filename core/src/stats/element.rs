@@ -152,6 +152,29 @@ impl Element<2> for Bf16 {
     fn finite(raw: [u8; 2]) -> f32 {
         bfloat_to_f32(u16::from_le_bytes(raw))
     }
+
+    /// Those at even places, then those at odd ones: two neighbours are one word,
+    /// which comes apart with a shift and a mask. The order of the values decides
+    /// no more than the last bits of the sums, and is always the same.
+    #[inline(always)]
+    fn values<'a, const MASKED: bool>(
+        batch: &'a [[u8; 2]],
+        buffer: &'a mut [[u8; 4]],
+    ) -> &'a [[u8; 4]] {
+        let buffer = &mut buffer[..batch.len()];
+        let (pairs, last) = batch.as_chunks::<2>();
+        let (even, rest) = buffer.split_at_mut(pairs.len());
+        let (odd, rest) = rest.split_at_mut(pairs.len());
+        for ((even, odd), &[[a, b], [c, d]]) in even.iter_mut().zip(odd).zip(pairs) {
+            let pair = u32::from_le_bytes([a, b, c, d]);
+            *even = (pair << 16).to_le_bytes();
+            *odd = (pair & 0xffff_0000).to_le_bytes();
+        }
+        for (value, &raw) in rest.iter_mut().zip(last) {
+            *value = Self::finite(raw).store();
+        }
+        buffer
+    }
 }
 
 impl Element<4> for F32 {

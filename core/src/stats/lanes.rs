@@ -20,6 +20,15 @@ pub(super) const GROUP: usize = LANES * ROWS;
 /// Zeros and extremes, by lane.
 pub(super) struct Extremes<V: Real> {
     zeros: [V::Count; LANES],
+    /// The latest extremes, and room for the next ones. Updated in place they
+    /// would become conditional stores, which cost more than all the rest.
+    range: [Range<V>; 2],
+    /// Which of the two holds the latest.
+    second: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Range<V> {
     min: [V; LANES],
     max: [V; LANES],
 }
@@ -29,8 +38,11 @@ impl<V: Real> Extremes<V> {
     pub(super) fn new() -> Self {
         Self {
             zeros: [V::Count::default(); LANES],
-            min: [V::INFINITY; LANES],
-            max: [V::NEG_INFINITY; LANES],
+            range: [Range {
+                min: [V::INFINITY; LANES],
+                max: [V::NEG_INFINITY; LANES],
+            }; 2],
+            second: false,
         }
     }
 
@@ -46,21 +58,28 @@ impl<V: Real> Extremes<V> {
                 x
             }
         };
+        let [first, second] = &mut self.range;
+        let (now, next) = if self.second {
+            (second, first)
+        } else {
+            (first, second)
+        };
         if let Ok(group) = <&[V::Raw; GROUP]>::try_from(values) {
             for i in 0..LANES {
                 let x: [V; ROWS] = core::array::from_fn(|r| V::read(group[r * LANES + i]));
                 self.zeros[i] = V::plus(self.zeros[i], tree(x.map(zero), V::plus));
-                self.min[i] = smaller(self.min[i], tree(x.map(low), smaller));
-                self.max[i] = larger(self.max[i], tree(x.map(high), larger));
+                next.min[i] = smaller(now.min[i], tree(x.map(low), smaller));
+                next.max[i] = larger(now.max[i], tree(x.map(high), larger));
             }
+            self.second = !self.second;
             return;
         }
         for row in values.chunks(LANES) {
             for (i, &raw) in row.iter().enumerate() {
                 let x = V::read(raw);
                 self.zeros[i] = V::plus(self.zeros[i], zero(x));
-                self.min[i] = smaller(self.min[i], low(x));
-                self.max[i] = larger(self.max[i], high(x));
+                now.min[i] = smaller(now.min[i], low(x));
+                now.max[i] = larger(now.max[i], high(x));
             }
         }
     }
@@ -74,12 +93,14 @@ impl<V: Real> Extremes<V> {
     /// The smallest and the largest value.
     #[inline(always)]
     pub(super) fn range(&self) -> (f64, f64) {
-        let min = self
+        let [first, second] = &self.range;
+        let now = if self.second { second } else { first };
+        let min = now
             .min
             .iter()
             .map(|x| x.wide())
             .fold(f64::INFINITY, smaller);
-        let max = self
+        let max = now
             .max
             .iter()
             .map(|x| x.wide())

@@ -1,0 +1,218 @@
+//! How the data of a compressed blob is reached.
+
+use crate::codec::Zstd;
+use crate::error::{Error, Result};
+use crate::file::{STEP_BYTES, TensorFile};
+use crate::map::Memory;
+use crate::source::memory;
+use deathtensors_core::{
+    self as core, Code, Codec, Frame, FrameTable, TableOpening, TableStep, check_expansion,
+    check_frame,
+};
+use std::cell::RefCell;
+use std::io::Read;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Frames longer than this are decoded once and kept: only files that 0.3.0 began
+/// have them.
+const LONG_FRAME: u64 = 32 << 20;
+
+/// A frame that was decoded for a part of it. Small tensors share frames and are
+/// mostly read in order, so that the next part is in the same frame.
+#[derive(Default)]
+struct RecentFrame {
+    /// The file's id and the frame's place.
+    holds: Option<(u64, usize)>,
+    data: Vec<u8>,
+}
+
+thread_local! {
+    /// The last frame, and the one before it: two files may be read in turns.
+    static RECENT: RefCell<[RecentFrame; 2]> = RefCell::default();
+}
+
+/// The data of a compressed blob.
+#[derive(Debug)]
+pub(crate) enum Blob {
+    Frames(Frames),
+    /// Without a seek table everything is decoded at once, on first use.
+    Whole(Memory),
+}
+
+/// Frames that are decoded when something in them is asked for.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    pub table: FrameTable,
+    long: Mutex<Vec<(usize, Arc<Memory>)>>,
+}
+
+impl TensorFile {
+    pub(crate) fn blob(&self) -> Result<&Blob> {
+        if let Some(blob) = self.blob.get() {
+            return Ok(blob);
+        }
+        let _one_at_a_time = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(blob) = self.blob.get() {
+            return Ok(blob);
+        }
+        let blob = match self.find_table()? {
+            TableStep::Ready(table) => Blob::Frames(Frames {
+                table,
+                long: Mutex::default(),
+            }),
+            _ => Blob::Whole(self.decode_whole()?),
+        };
+        Ok(self.blob.get_or_init(|| blob))
+    }
+
+    pub(crate) fn find_table(&self) -> Result<TableStep> {
+        let mut opening = TableOpening::new(self.catalogue());
+        loop {
+            let need = opening.need();
+            let bytes = self.source.read(&need)?;
+            match opening
+                .feed(need.start, &bytes)
+                .map_err(|e| Error::from(e).at(self.path()))?
+            {
+                TableStep::More(_) => {}
+                found => return Ok(found),
+            }
+        }
+    }
+
+    /// Decodes a blob without a seek table, trusting no length in it.
+    fn decode_whole(&self) -> Result<Memory> {
+        let refuse = |e: core::Error| Error::from(e).at(self.path());
+        let wanted = self.within_limit(self.catalogue().data_bytes())?;
+        let stored = self.source.read(&self.catalogue().blob())?;
+        check_expansion(stored.len() as u64, wanted).map_err(refuse)?;
+        let broken = |e: std::io::Error| {
+            let reason = e.to_string();
+            let checksum = reason.to_ascii_lowercase().contains("checksum");
+            let code = if checksum {
+                Code::FramesChecksum
+            } else {
+                Code::FramesDecode
+            };
+            refuse(core::Error::new(code, "the compressed data cannot be decoded").found(reason))
+        };
+        let mut decoder = zstd::stream::read::Decoder::new(&*stored).map_err(broken)?;
+        let mut out = memory(wanted)?;
+        let mut filled = 0;
+        while filled < out.len() {
+            let end = out.len().min(filled + STEP_BYTES as usize);
+            match out
+                .get_mut(filled..end)
+                .map_or(Ok(0), |part| decoder.read(part))
+                .map_err(broken)?
+            {
+                0 => break,
+                n => filled += n,
+            }
+        }
+        if (filled as u64) < wanted {
+            return Err(refuse(
+                core::Error::new(Code::FramesShort, "the compressed data ends early")
+                    .expected(format!("{wanted} bytes"))
+                    .found(format!("{filled} bytes")),
+            ));
+        }
+        match decoder.read(&mut [0]).map_err(broken)? {
+            0 => Ok(out),
+            _ => Err(refuse(
+                core::Error::new(
+                    Code::FramesInflate,
+                    "the compressed data holds more than the header declares",
+                )
+                .expected(format!("{wanted} bytes")),
+            )),
+        }
+    }
+
+    /// Decodes a frame, or the part of it from `skip` on that `out` has room for.
+    pub(crate) fn decode_part(
+        &self,
+        frames: &Frames,
+        nth: usize,
+        skip: u64,
+        out: &mut [u8],
+    ) -> Result<()> {
+        let Some(frame) = &frames.table.frame(nth) else {
+            return Ok(());
+        };
+        let length = self.within_limit(frame.data.end - frame.data.start)?;
+        if length == out.len() as u64 {
+            return self.decode(frame, out);
+        }
+        let part = skip..skip + out.len() as u64;
+        if length > LONG_FRAME {
+            out.copy_from_slice(part_of(
+                &self.decode_long(&frames.long, nth, frame)?,
+                &part,
+            )?);
+            return Ok(());
+        }
+        RECENT.with_borrow_mut(|recent| {
+            let wanted = Some((self.id, nth));
+            if recent.first().is_none_or(|frame| frame.holds != wanted) {
+                recent.reverse();
+            }
+            let [first, _] = recent;
+            if first.holds != wanted {
+                first.holds = None;
+                first.data.resize(length as usize, 0);
+                self.decode(frame, &mut first.data)?;
+                first.holds = wanted;
+            }
+            out.copy_from_slice(part_of(&first.data, &part)?);
+            Ok(())
+        })
+    }
+
+    fn decode_long(
+        &self,
+        long: &Mutex<Vec<(usize, Arc<Memory>)>>,
+        nth: usize,
+        frame: &Frame,
+    ) -> Result<Arc<Memory>> {
+        let mut kept = long.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, held)) = kept.iter().find(|(n, _)| *n == nth) {
+            return Ok(held.clone());
+        }
+        let mut out = memory(frame.data.end - frame.data.start)?;
+        self.decode(frame, &mut out)?;
+        let out = Arc::new(out);
+        kept.push((nth, out.clone()));
+        Ok(out)
+    }
+
+    fn decode(&self, frame: &Frame, out: &mut [u8]) -> Result<()> {
+        let base = self.catalogue().blob().start;
+        let stored = self
+            .source
+            .read_whole(&(base + frame.stored.start..base + frame.stored.end))?;
+        check_frame(&stored, out.len() as u64)
+            .and_then(|()| Zstd.decode(&stored, out))
+            .map_err(|e| Error::from(e).at(self.path()))
+    }
+
+    pub(crate) fn within_limit(&self, bytes: u64) -> Result<u64> {
+        if bytes <= self.limits.inflated_bytes {
+            return Ok(bytes);
+        }
+        let error = core::Error::new(
+            Code::LimitInflated,
+            "the data would inflate beyond the limit",
+        )
+        .expected(format!("at most {} bytes", self.limits.inflated_bytes))
+        .found(format!("{bytes} bytes"));
+        Err(Error::from(error).at(self.path()))
+    }
+}
+
+pub(crate) fn part_of<'a>(bytes: &'a [u8], part: &Range<u64>) -> Result<&'a [u8]> {
+    bytes
+        .get(part.start as usize..part.end as usize)
+        .ok_or_else(|| Error::new(Code::FramesShort, "the data ends before the tensor does"))
+}

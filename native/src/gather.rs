@@ -1,0 +1,320 @@
+//! Getting at the data: single spans, many tensors at once, and streams of pieces.
+
+use crate::blob::{Blob, Frames, part_of};
+use crate::error::Result;
+use crate::file::{STEP_BYTES, TensorFile};
+use crate::map::Memory;
+use crate::options::Progress;
+use crate::source::{Data, memory};
+use crate::threads::{num_threads, run, watched};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Less than this is read without telling anybody how far it is: it takes a few
+/// milliseconds.
+const BRIEF_BYTES: u64 = 8 << 20;
+
+/// Where the bytes of a part come from.
+enum Origin {
+    /// The nth frame, from some byte of its data on.
+    Frame(usize, u64),
+    /// An offset in the file.
+    Plain(u64),
+}
+
+/// Some bytes that are read in one go.
+struct Part<'a> {
+    origin: Origin,
+    out: &'a mut [u8],
+    /// Which of the spans asked for it belongs to.
+    span: usize,
+}
+
+impl TensorFile {
+    /// Makes sure that the nth tensor can be read, before memory is set aside for
+    /// it: that its frames can hold it, and with a pinned root, that it is sound.
+    ///
+    /// # Errors
+    /// The `frames.*` codes and `integrity.tensor`.
+    pub fn prepare(&self, nth: usize) -> Result<()> {
+        self.prepare_frames(nth)?;
+        self.ensure_checked(nth)
+    }
+
+    /// Makes sure that the nth tensor's frames can hold it.
+    ///
+    /// # Errors
+    /// The `frames.*` codes and `io.failed`.
+    pub fn prepare_frames(&self, nth: usize) -> Result<()> {
+        if self.is_compressed() && self.tensor(nth)?.nbytes() > 0 {
+            let name = self.tensor(nth)?.name;
+            self.blob().map_err(|e| e.tensor(name))?;
+        }
+        Ok(())
+    }
+
+    /// A copy of `data`, a span of the uncompressed blob within the nth tensor.
+    ///
+    /// # Errors
+    /// Those of [`TensorFile::read`].
+    pub fn read_owned(&self, nth: usize, data: Range<u64>) -> Result<Memory> {
+        self.prepare(nth)?;
+        let mut out = memory(data.end.saturating_sub(data.start))?;
+        let name = self.tensor(nth)?.name;
+        self.data_into(data, &mut out).map_err(|e| e.tensor(name))?;
+        Ok(out)
+    }
+
+    /// Copies of several tensors, each in memory of its own. Frames and pieces of
+    /// all of them are read together on all cores, and a frame that several share
+    /// is decoded once. With a pinned root, what was read is what is checked.
+    ///
+    /// # Errors
+    /// Those of [`TensorFile::read`], and what `progress` cancels with.
+    pub fn read_many(&self, nths: &[usize], progress: &mut dyn Progress) -> Result<Vec<Memory>> {
+        let mut spans = Vec::with_capacity(nths.len());
+        let mut out = Vec::with_capacity(nths.len());
+        for &nth in nths {
+            self.prepare_frames(nth)?;
+            let tensor = self.tensor(nth)?;
+            spans.push(tensor.data());
+            out.push(memory(tensor.nbytes())?);
+        }
+        let unchecked: Vec<bool> = nths.iter().map(|&nth| !self.is_checked(nth)).collect();
+        progress.start(spans.iter().map(|span| span.end - span.start).sum());
+        {
+            let outs = out.iter_mut().map(|memory| &mut **memory);
+            let parts = self.parts(spans.iter().cloned().zip(outs))?;
+            self.fill(parts, progress, |span| {
+                nths.get(span)
+                    .and_then(|&nth| Some(self.header().at(nth)?.name))
+            })?;
+        }
+        if unchecked.contains(&true) {
+            let check = |((&nth, memory), &unchecked): ((&usize, &Memory), &bool)| -> Result<()> {
+                if unchecked {
+                    self.check_bytes(nth, memory)?;
+                }
+                Ok(())
+            };
+            watched(&mut Silent(progress), |_| {
+                nths.par_iter()
+                    .zip(&out)
+                    .zip(&unchecked)
+                    .try_for_each(check)
+            })??;
+        }
+        Ok(out)
+    }
+
+    /// Fills `out`, which must be as long as the tensor. `progress` hears of it.
+    ///
+    /// # Errors
+    /// Those of [`TensorFile::read_into`], and what `progress` cancels with.
+    pub fn read_into_with(
+        &self,
+        name: &str,
+        out: &mut [u8],
+        progress: &mut dyn Progress,
+    ) -> Result<()> {
+        let nth = self.position(name)?;
+        let data = self.tensor(nth)?.data();
+        self.check_length(name, &data, out.len())?;
+        self.ensure_checked_with(nth, progress)?;
+        progress.start(data.end - data.start);
+        let parts = self
+            .parts([(data, out)].into_iter())
+            .map_err(|e| e.tensor(name))?;
+        self.fill(parts, progress, |_| Some(name))
+    }
+
+    /// A span of the uncompressed blob.
+    pub(crate) fn read_data(&self, data: Range<u64>) -> Result<Data<'_>> {
+        if let Some(range) = self.catalogue().locate(data.clone()) {
+            return self.source.read(&range);
+        }
+        if let Blob::Whole(all) = self.blob()? {
+            return Ok(Data::Borrowed(part_of(all, &data)?));
+        }
+        let mut out = memory(data.end.saturating_sub(data.start))?;
+        self.data_into(data, &mut out)?;
+        Ok(Data::Owned(out))
+    }
+
+    /// Fills `out` from a span of the uncompressed blob, frames in parallel.
+    pub(crate) fn data_into(&self, data: Range<u64>, out: &mut [u8]) -> Result<()> {
+        let parts = self.parts([(data, out)].into_iter())?;
+        let frames = self.frames_for(&parts)?;
+        let each = |part| self.read_part(frames, part);
+        match parts.len() {
+            0 | 1 => parts.into_iter().try_for_each(each),
+            _ => run(|| parts.into_par_iter().try_for_each(each)),
+        }
+    }
+
+    /// What has to be read to fill each span of the uncompressed blob. What needs
+    /// no reading, since the whole blob is decoded already, is filled now.
+    fn parts<'a>(
+        &self,
+        spans: impl Iterator<Item = (Range<u64>, &'a mut [u8])>,
+    ) -> Result<Vec<Part<'a>>> {
+        let mut parts = Vec::new();
+        for (span, (data, out)) in spans.enumerate() {
+            if let Some(range) = self.catalogue().locate(data.clone()) {
+                let mut at = range.start;
+                for out in out.chunks_mut(STEP_BYTES as usize) {
+                    let origin = Origin::Plain(at);
+                    at += out.len() as u64;
+                    parts.push(Part { origin, out, span });
+                }
+                continue;
+            }
+            let frames = match self.blob()? {
+                Blob::Frames(frames) => frames,
+                Blob::Whole(all) => {
+                    out.copy_from_slice(part_of(all, &data)?);
+                    continue;
+                }
+            };
+            let mut rest = out;
+            for nth in frames.table.covering(&data) {
+                let Some(frame) = frames.table.frame(nth) else {
+                    continue;
+                };
+                let from = frame.data.start.max(data.start);
+                let to = frame.data.end.min(data.end);
+                let (out, tail) = rest.split_at_mut(to.saturating_sub(from) as usize);
+                let origin = Origin::Frame(nth, from - frame.data.start);
+                parts.push(Part { origin, out, span });
+                rest = tail;
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Reads all parts on all cores. `name` tells what a span is called.
+    fn fill<'n>(
+        &self,
+        mut parts: Vec<Part<'_>>,
+        progress: &mut dyn Progress,
+        name: impl Fn(usize) -> Option<&'n str> + Sync,
+    ) -> Result<()> {
+        // Parts of one frame follow each other, so that it is decoded once.
+        let place = |part: &Part<'_>| match part.origin {
+            Origin::Frame(nth, _) => nth as u64,
+            Origin::Plain(at) => at,
+        };
+        parts.sort_by_key(place);
+        let frames = self.frames_for(&parts)?;
+        let named = |part: Part<'_>| {
+            let span = part.span;
+            self.read_part(frames, part).map_err(|e| match name(span) {
+                Some(name) => e.tensor(name),
+                None => e,
+            })
+        };
+        let bytes: u64 = parts.iter().map(|part| part.out.len() as u64).sum();
+        if bytes <= BRIEF_BYTES && parts.len() <= 1 {
+            parts.into_iter().try_for_each(named)?;
+            return progress.advance(bytes);
+        }
+        let mut groups: Vec<Vec<Part<'_>>> = Vec::new();
+        for part in parts {
+            match groups.last_mut() {
+                Some(group) if group.first().is_some_and(|p| place(p) == place(&part)) => {
+                    group.push(part);
+                }
+                _ => groups.push(vec![part]),
+            }
+        }
+        watched(progress, |tally| {
+            groups.into_par_iter().try_for_each(|group| {
+                let bytes = group.iter().map(|part| part.out.len() as u64).sum();
+                group.into_iter().try_for_each(named)?;
+                (&mut &*tally).advance(bytes)
+            })
+        })?
+    }
+
+    fn frames_for(&self, parts: &[Part<'_>]) -> Result<Option<&Frames>> {
+        match parts.first().map(|part| &part.origin) {
+            Some(Origin::Frame(..)) => match self.blob()? {
+                Blob::Frames(frames) => Ok(Some(frames)),
+                Blob::Whole(_) => Ok(None),
+            },
+            _ => Ok(None),
+        }
+    }
+
+    fn read_part(&self, frames: Option<&Frames>, part: Part<'_>) -> Result<()> {
+        match (part.origin, frames) {
+            (Origin::Frame(nth, skip), Some(frames)) => {
+                self.decode_part(frames, nth, skip, part.out)
+            }
+            (Origin::Plain(at), _) => self.source.read_into(at, part.out),
+            // Parts of frames are made only where there are frames.
+            (Origin::Frame(..), None) => unreachable!("a frame without a table"),
+        }
+    }
+
+    /// Hands a span of the uncompressed blob to `each`, piece by piece, in order
+    /// and in bounded memory. Progress is told of every piece.
+    pub(crate) fn visit(
+        &self,
+        data: Range<u64>,
+        progress: &mut dyn Progress,
+        each: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let frames = match self.is_compressed().then(|| self.blob()).transpose()? {
+            Some(Blob::Frames(frames)) => frames,
+            _ => {
+                let mut at = data.start;
+                while at < data.end {
+                    let next = data.end.min(at + STEP_BYTES);
+                    each(&self.read_data(at..next)?)?;
+                    progress.advance(next - at)?;
+                    at = next;
+                }
+                return Ok(());
+            }
+        };
+        let batch = 8 * num_threads();
+        let mut buffers: Vec<Vec<u8>> = Vec::new();
+        let mut rest = frames.table.covering(&data);
+        while !rest.is_empty() {
+            let group = rest.start..rest.end.min(rest.start + batch);
+            rest.start = group.end;
+            buffers.resize_with(group.len(), Vec::new);
+            let decode = |(nth, out): (usize, &mut Vec<u8>)| -> Result<()> {
+                let Some(frame) = frames.table.frame(nth) else {
+                    return Ok(());
+                };
+                self.within_limit(frame.data.end - frame.data.start)?;
+                let from = frame.data.start.max(data.start);
+                let to = frame.data.end.min(data.end);
+                out.clear();
+                out.resize(to.saturating_sub(from) as usize, 0);
+                self.decode_part(frames, nth, from - frame.data.start, out)
+            };
+            if group.len() == 1 {
+                group.zip(&mut buffers).try_for_each(decode)?;
+            } else {
+                run(|| group.into_par_iter().zip(&mut buffers).try_for_each(decode))?;
+            }
+            for piece in &buffers {
+                each(piece)?;
+                progress.advance(piece.len() as u64)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Hears whether to go on, and tells nothing.
+struct Silent<'a>(&'a mut dyn Progress);
+
+impl Progress for Silent<'_> {
+    fn advance(&mut self, _: u64) -> Result<()> {
+        self.0.advance(0)
+    }
+}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, configuration, settings
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "vectors")]
+sys.path[:0] = [str(HERE), str(HERE.parent / "vectors"), str(HERE.parent)]
 
 import peers  # noqa: E402
 

@@ -35,6 +35,7 @@ _COMMANDS = {
     "shard": ("_edit", "split a file into shards and an index"),
     "merge": ("_edit", "join the shards of an index into one file"),
     "extract": ("_edit", "copy some tensors into a new file"),
+    "view": ("_view", "look into a file in the browser"),
 }
 
 _EPILOG = """\

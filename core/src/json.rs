@@ -314,6 +314,26 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether a null stands here; consumes it.
+    pub fn null(&mut self) -> bool {
+        self.next_byte();
+        let found = self.rest().starts_with("null");
+        self.at += if found { 4 } else { 0 };
+        found
+    }
+
+    /// A boolean field.
+    pub fn boolean(&mut self, field: &str) -> Result<bool> {
+        self.next_byte();
+        for (word, value) in [("true", true), ("false", false)] {
+            if self.rest().starts_with(word) {
+                self.at += word.len();
+                return Ok(value);
+            }
+        }
+        Err(self.wrong_type(field, "true or false"))
+    }
+
     /// A string field.
     pub fn string_field(&mut self, field: &str) -> Result<Cow<'a, str>> {
         if self.next_byte() != Some(b'"') {

@@ -13,7 +13,8 @@
 //! - [`WritePlan`] goes the other way, from names, dtypes and shapes to offsets,
 //!   header bytes and frames, before any tensor byte is seen;
 //! - [`stats`], [`digest`], [`diff`], [`Schema`], [`manifest`], [`shards`] and
-//!   [`safetensors`] say what is in a file, or what it could be turned into.
+//!   [`safetensors`] say what is in a file, or what it could be turned into;
+//! - [`Window`], [`sample`] and [`ranges`] plan what to fetch for a look at it.
 //!
 //! All integers are `u64` and checked, all offsets are in bytes, all ends are
 //! exclusive. Nothing here panics on any input.
@@ -35,11 +36,13 @@ mod limits;
 pub mod manifest;
 mod plan;
 mod prefix;
+pub mod ranges;
 pub mod safetensors;
 mod schema;
 pub mod shards;
 pub mod sniff;
 pub mod stats;
+mod window;
 mod zstd_frame;
 
 pub use catalogue::{Catalogue, Opening, Step};
@@ -53,6 +56,7 @@ pub use limits::Limits;
 pub use plan::{BLOB_ALIGNMENT, TensorSpec, WriteOptions, WritePlan};
 pub use prefix::{Flags, MAGIC, PREFIX_BYTES, Prefix, VERSION};
 pub use schema::{Expectation, Schema};
+pub use window::{Every, Window, WindowRequest, sample};
 pub use zstd_frame::check_frame;
 
 /// Written as `created_by` into every new file.

@@ -1,6 +1,7 @@
 //! Every cap a reader applies, in one value that callers can lower or raise.
 
 use crate::error::{Code, Error, Result};
+use crate::json::{Keys, Reader};
 use alloc::format;
 
 /// Caps on what a file may ask a reader to do.
@@ -41,6 +42,49 @@ impl Limits {
         inflated_bytes: 1 << 40,
     };
 
+    /// The defaults with those replaced that a JSON object names, spelled as the fields
+    /// here. Callers that speak JSON say their limits so.
+    ///
+    /// # Errors
+    /// `usage.option` for anything else.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let mut limits = Self::DEFAULT;
+        limits.read(text).map_err(|e| {
+            e.with_code(Code::UsageOption)
+                .context("these are not limits")
+        })?;
+        Ok(limits)
+    }
+
+    fn read(&mut self, text: &str) -> Result<()> {
+        const DEEPEST: u64 = 1;
+        let mut reader = Reader::new(text, DEEPEST);
+        let mut keys = Keys::default();
+        let mut inside = reader.object()?;
+        while let Some(key) = reader.key(&mut inside)? {
+            let limit = match &*key {
+                "header_bytes" => &mut self.header_bytes,
+                "tensors" => &mut self.tensors,
+                "name_bytes" => &mut self.name_bytes,
+                "metadata_bytes" => &mut self.metadata_bytes,
+                "rank" => &mut self.rank,
+                "depth" => &mut self.depth,
+                "inflated_bytes" => &mut self.inflated_bytes,
+                _ => {
+                    return Err(Error::new(Code::UsageOption, "there is no such limit")
+                        .found(format!("'{key}'")));
+                }
+            };
+            *limit = reader.u64(&key)?;
+            keys.push(key);
+        }
+        keys.check()?;
+        match reader.next_byte() {
+            None => Ok(()),
+            Some(_) => Err(reader.unexpected("the end of the text")),
+        }
+    }
+
     /// Refuses a header that is too long.
     pub(crate) fn check_header(&self, bytes: u64) -> Result<()> {
         // Spans inside a parsed header are kept as 32-bit numbers.
@@ -59,5 +103,32 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self::DEFAULT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn from_json() {
+        let limits = Limits::from_json(r#"{"rank": 3, "depth": 5}"#).unwrap();
+        assert_eq!(
+            (limits.rank, limits.depth, limits.tensors),
+            (3, 5, 4_000_000)
+        );
+        for text in [
+            "",
+            "[]",
+            "{\"rank\": -1}",
+            "{\"ranks\": 1}",
+            "{\"rank\":1,\"rank\":2}",
+            "{}{}",
+        ] {
+            assert_eq!(
+                Limits::from_json(text).unwrap_err().code(),
+                Code::UsageOption
+            );
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! eight bytes of length, a JSON header, then the tensors without holes.
 
 mod emit;
+mod header;
 mod metadata;
 
 use crate::dtype::Dtype;

@@ -1,5 +1,7 @@
 //! Holding a file against what its user expects, from the header alone.
 
+mod text;
+
 use crate::dtype::Dtype;
 use crate::error::{Code, Error, Result};
 use crate::header::{Header, TensorInfo, nearest};

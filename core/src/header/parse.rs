@@ -365,6 +365,23 @@ impl<'l> Builder<'l> {
         add(self).map_err(|e| e.tensor(name))
     }
 
+    /// Adds a tensor of another format, whose names have other rules.
+    pub fn push_any(
+        &mut self,
+        name: &str,
+        dtype: Dtype,
+        shape: &[u64],
+        data: Range<u64>,
+    ) -> Result<()> {
+        let add = |builder: &mut Self| {
+            let dims = builder.header.dims.len();
+            shape.iter().try_for_each(|&dim| builder.dim(dims, dim))?;
+            let dims = span(dims, builder.header.dims.len());
+            builder.push_entry(name, dtype, dims, data, Span::default(), None)
+        };
+        add(self).map_err(|e| e.tensor(name))
+    }
+
     /// Sets the file's own metadata.
     pub fn global<'a>(&mut self, pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Result<()> {
         let start = self.header.pairs.len();

@@ -23,7 +23,8 @@ pub struct Histogram {
     values: Vec<f64>,
 }
 
-/// What a [`Histogram`] counted. Together the fields are all elements.
+/// What a [`Histogram`] counted. The bins, what is below and above them and what is
+/// NaN are all elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistogramCounts {
     /// Elements in each bin.
@@ -34,6 +35,10 @@ pub struct HistogramCounts {
     pub over: u64,
     /// Elements that are NaN.
     pub nan: u64,
+    /// Elements that are infinite and positive; also counted as above the range.
+    pub posinf: u64,
+    /// Elements that are infinite and negative; also counted as below the range.
+    pub neginf: u64,
 }
 
 /// Bytes decoded at once: a whole number of elements of every dtype.
@@ -81,6 +86,8 @@ impl Histogram {
                 under: 0,
                 over: 0,
                 nan: 0,
+                posinf: 0,
+                neginf: 0,
             },
             rest: Vec::new(),
             values: Vec::new(),
@@ -139,9 +146,11 @@ impl Histogram {
                 guess
             } else if x < first {
                 self.counts.under += 1;
+                self.counts.neginf += u64::from(x == f64::NEG_INFINITY);
                 continue;
             } else if x > end {
                 self.counts.over += 1;
+                self.counts.posinf += u64::from(x == f64::INFINITY);
                 continue;
             } else if x.is_nan() {
                 self.counts.nan += 1;
@@ -191,6 +200,7 @@ mod tests {
         let found = counted(Dtype::F64, (0.0, 1.0), 4, &doubles(&values));
         assert_eq!(found.counts, [1, 1, 1, 1]);
         assert_eq!((found.under, found.over, found.nan), (2, 2, 1));
+        assert_eq!((found.neginf, found.posinf), (1, 1));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! result, to the last bit, depends on the bytes alone: not on how they were cut,
 //! on the number of threads, or on the instructions that the processor has.
 
+mod channels;
 mod codes;
 mod complex;
 mod decode;
@@ -25,6 +26,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+pub use channels::{ChannelStats, Channels};
 pub use decode::{decode_f32, decode_f64};
 pub use histogram::{Histogram, HistogramCounts};
 pub use summary::{BLOCK_BYTES, Partial, block};

@@ -1,0 +1,22 @@
+//! The deathtensors core for JavaScript.
+//!
+//! Numbers, strings and byte arrays at the edges, no I/O, no decisions of its own but
+//! one: how frames are decompressed where the reference library cannot go. What each
+//! class and function is for stands in docs/web.md, "wasm's face".
+//!
+//! Nothing here panics on any input: what is refused is thrown as a plain object.
+#![forbid(unsafe_code)]
+
+mod codec;
+mod convert;
+mod failure;
+mod frames;
+mod json;
+mod model;
+mod opening;
+mod reduce;
+mod shards;
+mod values;
+mod window;
+
+pub use codec::{Decoder, decode_blob};

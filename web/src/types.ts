@@ -90,6 +90,15 @@ export interface OpenOptions extends ReadOptions {
   cacheBytes?: number;
   /** Requests under way at once, 6 unless told. */
   concurrency?: number;
+  /** How often a failed request is tried again, 4 times unless told. */
+  retries?: number;
+  /** Milliseconds that a server may stay silent, 30,000 unless told. */
+  timeout?: number;
+  /**
+   * Where the files beside this one are, by name: needed for a sharded model that was dropped or
+   * is in memory. URLs, Hub references and paths find theirs by themselves.
+   */
+  siblings?: (name: string) => Source | undefined;
 }
 
 /** What it cost so far. Bytes are those of response bodies. */
@@ -320,4 +329,31 @@ export interface HubEntry {
   readonly size: number;
   /** Whether `openTensorFile` opens such files. */
   readonly openable: boolean;
+  /** Of the content, where the Hub says it. */
+  readonly sha256?: string;
+}
+
+/** What a text means as a source. */
+export type ParsedSource =
+  | {
+      readonly kind: "hub";
+      readonly repoType: "model" | "dataset" | "space";
+      readonly repo: string;
+      /** A branch, tag or commit; `main` unless told. */
+      readonly revision: string;
+      /** Of a file or folder; empty for the repository itself. */
+      readonly path: string;
+    }
+  | { readonly kind: "url"; readonly url: string }
+  | { readonly kind: "path"; readonly path: string };
+
+/** How the package works here. */
+export interface EngineInfo {
+  readonly version: string;
+  /** Workers that the heavy work would go to; 0 if it is done on this thread. */
+  readonly workers: number;
+  /** Whether a worker could not be started, so that this thread does the work. */
+  readonly fallback: boolean;
+  /** Who computes SHA-256. */
+  readonly sha256: "crypto.subtle" | "wasm";
 }

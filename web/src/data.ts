@@ -1,0 +1,286 @@
+import { throwIfAborted } from "./errors.ts";
+import type { Model } from "./engine/face.ts";
+import type { Pool } from "./engine/pool.ts";
+import type { Lease, Range, Ranges } from "./ranges.ts";
+import { LONGEST } from "./ranges.ts";
+
+/** Stored bytes, and uncompressed ones, that make one job. */
+const JOB_STORED = 1 << 20;
+const JOB_DATA = 4 << 20;
+/** A job this small is not worth a worker. */
+const LITTLE = 64 << 10;
+/** A blob without a table is kept once it is decoded, if it is no longer than this. */
+const KEPT_WHOLE = 256 << 20;
+
+/** How a piece of the data is stored. */
+const Stored = {
+  Plain: 0,
+  Frame: 1,
+  Whole: 2,
+} as const;
+
+/** Where a piece of the data is in the file, and which part of it is wanted. */
+interface Piece {
+  file: Range;
+  stored: (typeof Stored)[keyof typeof Stored];
+  dataBytes: number;
+  skip: number;
+  take: number;
+  /** Of what is taken, the parts that are wanted, if not all: starts and ends. */
+  parts?: Range[];
+}
+
+/** Pieces that are fetched and decoded together. */
+interface Work {
+  pieces: Piece[];
+  dataBytes: number;
+  batch: Batch;
+}
+
+/** Works whose bytes are fetched by one plan. */
+interface Batch {
+  ranges: Range[];
+  bytes: number;
+  works: number;
+  lease?: Lease;
+}
+
+/** Reads data: from a span of it to pieces of the file, and back to bytes. */
+export class Data {
+  readonly #model: Model;
+  readonly #ranges: Ranges;
+  readonly #pool: Pool;
+  readonly #compressed: boolean;
+  #table: Promise<void> | undefined;
+  #whole: Uint8Array | undefined;
+
+  constructor(model: Model, ranges: Ranges, pool: Pool, compressed: boolean) {
+    this.#model = model;
+    this.#ranges = ranges;
+    this.#pool = pool;
+    this.#compressed = compressed;
+  }
+
+  /** Reads the seek table, once. */
+  async table(signal?: AbortSignal): Promise<void> {
+    if (!this.#compressed) return;
+    throwIfAborted(signal);
+    // The signal is that of whoever comes first; if it aborts, the next one tries again.
+    this.#table ??= this.#readTable(signal).catch((error) => {
+      this.#table = undefined;
+      throw error;
+    });
+    try {
+      await this.#table;
+    } catch (error) {
+      throwIfAborted(signal);
+      if ((error as { code?: string }).code !== "io.interrupted") throw error;
+      await this.table(signal);
+    }
+  }
+
+  async #readTable(signal?: AbortSignal): Promise<void> {
+    for (let need = this.#model.tableNeed(); need; need = this.#model.tableNeed()) {
+      const [start, end] = need;
+      this.#model.tableFeed(start, await this.#ranges.read(start, end, signal));
+    }
+  }
+
+  /** Frames, or plain pieces, that hold a span, in full. */
+  async pieces([start, end]: Range, signal?: AbortSignal): Promise<Float64Array> {
+    await this.table(signal);
+    return start === end ? new Float64Array() : this.#model.plan(start, end);
+  }
+
+  /** The data of some spans, in their order, in pieces of any length. */
+  async *stream(spans: readonly Range[], signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    await this.table(signal);
+    const pieces: Piece[] = [];
+    for (const piece of spans.flatMap((span) => this.#plan(span))) {
+      const last = pieces.at(-1);
+      if (!last || !merge(last, piece)) pieces.push(piece);
+    }
+    yield* this.#run(pieces, signal);
+  }
+
+  /** The file's own bytes, in pieces of any length. */
+  stored([start, end]: Range, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    return this.#run([plain([start, end])], signal);
+  }
+
+  /** The data of some spans in one array. */
+  async bytes(
+    spans: readonly Range[],
+    signal?: AbortSignal,
+    onBytes?: (done: number) => void,
+  ): Promise<Uint8Array> {
+    const length = spans.reduce((sum, [start, end]) => sum + end - start, 0);
+    let whole: Uint8Array | undefined;
+    let filled = 0;
+    for await (const piece of this.stream(spans, signal)) {
+      // Room is made once the first piece has come, since it is made on the file's word.
+      whole ??= new Uint8Array(length);
+      whole.set(piece, filled);
+      filled += piece.byteLength;
+      onBytes?.(filled);
+    }
+    return whole ?? new Uint8Array();
+  }
+
+  #plan([start, end]: Range): Piece[] {
+    if (start === end) return [];
+    const flat = this.#model.plan(start, end);
+    const pieces: Piece[] = [];
+    for (let at = 0; at < flat.length; at += 5) {
+      const [fileStart, fileEnd, dataStart, dataEnd, framed] = flat.subarray(at, at + 5);
+      const from = Math.max(start, dataStart);
+      const to = Math.min(end, dataEnd);
+      if (!framed) {
+        pieces.push(plain([fileStart + from - dataStart, fileStart + to - dataStart]));
+        continue;
+      }
+      pieces.push({
+        file: [fileStart, fileEnd],
+        stored: this.#model.frameCount() > 0 ? Stored.Frame : Stored.Whole,
+        dataBytes: dataEnd - dataStart,
+        skip: from - dataStart,
+        take: to - from,
+      });
+    }
+    return pieces;
+  }
+
+  /** Some works ahead of the one that is waited for, so that all workers and the line are busy. */
+  async *#run(pieces: readonly Piece[], signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    const works = arrange(pieces);
+    const ahead: Promise<Uint8Array>[] = [];
+    const leases = new Set<Lease>();
+    let next = 0;
+    try {
+      while (next < works.length || ahead.length > 0) {
+        while (next < works.length && ahead.length < this.#pool.size * 2 + 2) {
+          const result = this.#work(works[next++], leases, signal);
+          // It may fail before its turn to be waited for has come.
+          result.catch(() => {});
+          ahead.push(result);
+        }
+        yield await (ahead.shift() as Promise<Uint8Array>);
+      }
+    } finally {
+      for (const lease of leases) lease.release();
+    }
+  }
+
+  async #work({ pieces, batch }: Work, leases: Set<Lease>, signal?: AbortSignal) {
+    const [first] = pieces;
+    if (first.stored === Stored.Whole && this.#whole) {
+      return this.#whole.slice(first.skip, first.skip + first.take);
+    }
+    batch.lease ??= this.#ranges.want(batch.ranges, signal);
+    const { lease } = batch;
+    leases.add(lease);
+    try {
+      const start = first.file[0];
+      const bytes = await lease.read(start, pieces[pieces.length - 1].file[1]);
+      return await this.#decode(pieces, start, bytes, signal);
+    } finally {
+      if (--batch.works === 0) lease.release();
+    }
+  }
+
+  async #decode(pieces: readonly Piece[], start: number, bytes: Uint8Array, signal?: AbortSignal) {
+    const [first] = pieces;
+    if (first.stored === Stored.Plain) return bytes;
+    if (first.stored === Stored.Whole) {
+      const { dataBytes } = first;
+      const whole = await this.#pool.run({ op: "whole", bytes, dataBytes }, signal);
+      if (whole.byteLength <= KEPT_WHOLE) this.#whole = whole;
+      return whole.slice(first.skip, first.skip + first.take);
+    }
+    const frames = Float64Array.from(
+      pieces.flatMap(({ file, dataBytes, skip, take }) => [
+        file[0] - start,
+        file[1] - start,
+        dataBytes,
+        skip,
+        take,
+      ]),
+    );
+    const data = pieces.reduce((sum, { dataBytes }) => sum + dataBytes, 0);
+    const job = { op: "frames", bytes, frames } as const;
+    const decoded = data <= LITTLE ? this.#pool.now(job) : await this.#pool.run(job, signal);
+    return compact(pieces, decoded);
+  }
+}
+
+/** Takes a later part of the same frame along with an earlier one, so that it is decoded once. */
+function merge(last: Piece, next: Piece): boolean {
+  if (last.stored !== Stored.Frame || last.file[0] !== next.file[0]) return false;
+  if (next.skip < last.skip + last.take) return false;
+  last.parts ??= [[0, last.take]];
+  last.take = next.skip + next.take - last.skip;
+  last.parts.push([last.take - next.take, last.take]);
+  return true;
+}
+
+/** Leaves only what is wanted of decoded pieces. */
+function compact(pieces: readonly Piece[], decoded: Uint8Array): Uint8Array {
+  if (pieces.every(({ parts }) => parts === undefined)) return decoded;
+  let base = 0;
+  let filled = 0;
+  for (const { take, parts = [[0, take]] } of pieces) {
+    for (const [start, end] of parts) {
+      decoded.copyWithin(filled, base + start, base + end);
+      filled += end - start;
+    }
+    base += take;
+  }
+  return decoded.slice(0, filled);
+}
+
+function plain(file: Range): Piece {
+  const length = file[1] - file[0];
+  return { file, stored: Stored.Plain, dataBytes: length, skip: 0, take: length };
+}
+
+/** Divides pieces into works of a sensible size, and those into batches. */
+function arrange(pieces: readonly Piece[]): Work[] {
+  const works: Work[] = [];
+  let batch: Batch = { ranges: [], bytes: 0, works: 0 };
+  for (const piece of pieces) {
+    for (const part of cut(piece)) {
+      const bytes = part.file[1] - part.file[0];
+      const last = works.at(-1);
+      if (batch.bytes > 0 && batch.bytes + bytes > LONGEST) {
+        batch = { ranges: [], bytes: 0, works: 0 };
+      }
+      batch.ranges.push(part.file);
+      batch.bytes += bytes;
+      if (last?.batch === batch && joins(last, part)) {
+        last.pieces.push(part);
+        last.dataBytes += part.dataBytes;
+        continue;
+      }
+      batch.works++;
+      works.push({ pieces: [part], dataBytes: part.dataBytes, batch });
+    }
+  }
+  return works;
+}
+
+/** A long plain piece in parts. */
+function cut(piece: Piece): Piece[] {
+  const [start, end] = piece.file;
+  if (piece.stored !== Stored.Plain || end - start <= JOB_DATA) return [piece];
+  const parts: Piece[] = [];
+  for (let at = start; at < end; at += JOB_DATA) parts.push(plain([at, Math.min(at + JOB_DATA, end)]));
+  return parts;
+}
+
+/** Whether a frame goes with those before it. */
+function joins({ pieces, dataBytes }: Work, next: Piece): boolean {
+  const last = pieces[pieces.length - 1];
+  if (next.stored !== Stored.Frame || last.stored !== Stored.Frame) return false;
+  if (last.file[1] !== next.file[0]) return false;
+  return next.file[1] - pieces[0].file[0] <= JOB_STORED && dataBytes + next.dataBytes <= JOB_DATA;
+}

@@ -1,0 +1,31 @@
+import { type Inside, pairs } from "./inside.ts";
+import type { Span, Window, WindowRequest } from "./types.ts";
+
+/** Reads a two-dimensional slice: the core plans it, and picks the values from the bytes. */
+export async function readWindow(
+  { model, data, infos, place }: Inside,
+  name: string,
+  { axes, index, rows, columns, signal, onProgress }: WindowRequest,
+): Promise<Window> {
+  const nth = place(name);
+  const plan = model.window(
+    nth,
+    axes && Uint32Array.from(axes),
+    index && Float64Array.from(index),
+    flat(rows),
+    flat(columns),
+  );
+  try {
+    const spans = pairs(plan.spans(), infos[nth].dataOffsets[0]);
+    const total = spans.reduce((sum, [start, end]) => sum + end - start, 0);
+    const onBytes = onProgress && ((done: number) => onProgress(done, total));
+    const values = plan.values(await data.bytes(spans, signal, onBytes));
+    return { rows: plan.rows, columns: plan.columns, values };
+  } finally {
+    plan.free();
+  }
+}
+
+function flat({ start, count, step = 1 }: Span): Float64Array {
+  return Float64Array.of(start, count, step);
+}

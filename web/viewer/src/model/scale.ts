@@ -70,7 +70,8 @@ export function place(value: number, scale: Scale): number {
 /** Red, green, blue and opacity for each value. */
 export function paint(values: Float64Array, scale: Scale, map: colours.ColourMap): ImageDataArray {
   const pixels = new Uint8ClampedArray(values.length * 4);
-  for (let i = 0; i < values.length; i++) pixels.set(colourOf(values[i] as number, scale, map), i * 4);
+  for (let i = 0; i < values.length; i++)
+    pixels.set(colourOf(values[i] as number, scale, map), i * 4);
   for (let i = 3; i < pixels.length; i += 4) pixels[i] = 255;
   return pixels;
 }

@@ -16,10 +16,10 @@ export interface Place {
 
 /** Which 2-D slice of a tensor is looked at. */
 export interface View {
-  readonly axes?: readonly [number, number];
-  readonly index?: readonly number[];
-  readonly rows?: Span;
-  readonly columns?: Span;
+  readonly axes?: readonly [number, number] | undefined;
+  readonly index?: readonly number[] | undefined;
+  readonly rows?: Span | undefined;
+  readonly columns?: Span | undefined;
 }
 
 /** What the browser keeps with an entry of its history: which local file was open, if one was. */
@@ -41,7 +41,7 @@ export function go(next: Place, options: { replace?: boolean; local?: number } =
 }
 
 /** Changes what is looked at in the file that is open. */
-export function look(change: Partial<Place>, replace = false) {
+export function look(change: { [K in keyof Place]?: Place[K] | undefined }, replace = false) {
   const next = Object.fromEntries(
     Object.entries({ ...place.value, ...change }).filter(([, value]) => value !== undefined),
   );
@@ -104,7 +104,9 @@ export function write({ source, compare, tensor, hub, view = {} }: Place): strin
 
 /** Escaped no more than needed, since people read addresses. */
 function readable(value: string): string {
-  return encodeURIComponent(value).replace(/%(2F|3A|40|2C)/g, (escaped) => decodeURIComponent(escaped));
+  return encodeURIComponent(value).replace(/%(2F|3A|40|2C)/g, (escaped) =>
+    decodeURIComponent(escaped),
+  );
 }
 
 function part<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
@@ -119,7 +121,11 @@ function integers(text: string | null): number[] | undefined {
 function span(text: string | null): Span | undefined {
   const found = /^(\d{1,15}):(\d{1,15})(?::(\d{1,15}))?$/.exec(text ?? "");
   if (!found) return undefined;
-  return { start: Number(found[1]), count: Number(found[2]), step: Math.max(1, Number(found[3] ?? 1)) };
+  return {
+    start: Number(found[1]),
+    count: Number(found[2]),
+    step: Math.max(1, Number(found[3] ?? 1)),
+  };
 }
 
 function spanText(value: Span | undefined): string | undefined {

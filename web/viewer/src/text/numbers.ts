@@ -6,8 +6,7 @@ const SPACE = "\u202f";
 export function whole(value: number | bigint): string {
   const digits = (value < 0 ? -value : value).toString();
   if (!/^\d+$/.test(digits)) return digits;
-  const grouped =
-    digits.length < 5 ? digits : digits.replace(/\B(?=(\d{3})+$)/g, SPACE);
+  const grouped = digits.length < 5 ? digits : digits.replace(/\B(?=(\d{3})+$)/g, SPACE);
   return value < 0 ? `−${grouped}` : grouped;
 }
 
@@ -21,7 +20,14 @@ function scaled(value: number, units: readonly string[]): string {
     rest /= 1000;
     unit++;
   }
-  const digits = unit === 0 ? whole(rest) : rest < 9.995 ? rest.toFixed(2) : rest < 99.95 ? rest.toFixed(1) : rest.toFixed(0);
+  const digits =
+    unit === 0
+      ? whole(rest)
+      : rest < 9.995
+        ? rest.toFixed(2)
+        : rest < 99.95
+          ? rest.toFixed(1)
+          : rest.toFixed(0);
   return units[unit] ? `${digits}${SPACE}${units[unit]}` : digits;
 }
 
@@ -47,7 +53,8 @@ export function figure(value: number | bigint, digits = 4): string {
   if (typeof value === "bigint") return whole(value);
   if (Number.isNaN(value)) return "NaN";
   if (!Number.isFinite(value)) return value > 0 ? "+∞" : "−∞";
-  if (Number.isInteger(value) && Math.abs(value) < 1e9) return whole(Object.is(value, -0) ? 0 : value);
+  if (Number.isInteger(value) && Math.abs(value) < 1e9)
+    return whole(Object.is(value, -0) ? 0 : value);
   const size = Math.abs(value);
   const text =
     size >= 1e-4 && size < 1e6

@@ -1,0 +1,21 @@
+import { render } from "preact";
+import { followChecks } from "./state/checks.ts";
+import { followFinder } from "./state/finder.ts";
+import { follow } from "./state/location.ts";
+import { followAddress } from "./state/session.ts";
+import { followTheme } from "./state/settings.ts";
+import "./styles/base.css";
+import "./styles/shell.css";
+import "./styles/finder.css";
+import "./styles/pages.css";
+import "./styles/figures.css";
+import { App } from "./ui/app.tsx";
+import { followKeys } from "./ui/keys.ts";
+
+followTheme();
+follow();
+followFinder();
+followChecks();
+followKeys();
+render(<App />, document.getElementById("app") as HTMLElement);
+followAddress();

@@ -1,0 +1,98 @@
+import { useSignal } from "@preact/signals";
+import { comparing } from "../state/checks.ts";
+import { drawer, tab } from "../state/finder.ts";
+import { place } from "../state/location.ts";
+import { failure, listing, type Opened, opened, opening, openLocal } from "../state/session.ts";
+import { visible } from "../text/visible.ts";
+import { FilePage } from "./file-page.tsx";
+import { Finder } from "./finder.tsx";
+import { Header } from "./header.tsx";
+import { Help } from "./help.tsx";
+import { HubList } from "./hub-list.tsx";
+import { Opening } from "./opening.tsx";
+import { ProblemCard } from "./problem.tsx";
+import { TensorPage } from "./tensor-page.tsx";
+
+export function App() {
+  const dragging = useSignal(false);
+  const drop = (event: DragEvent) => {
+    event.preventDefault();
+    dragging.value = false;
+    openLocal(comparing.value && opened.value ? "other" : "main", event.dataTransfer?.files ?? []);
+  };
+  return (
+    <div
+      class="page"
+      data-testid="drop-zone"
+      data-dragging={dragging.value}
+      onDragOver={(event) => {
+        event.preventDefault();
+        dragging.value = true;
+      }}
+      onDragLeave={(event) => {
+        if (!event.relatedTarget) dragging.value = false;
+      }}
+      onDrop={drop}
+    >
+      <a class="skip" href="#main" onClick={skip}>
+        Skip to the content
+      </a>
+      <Header />
+      <div class="body" data-find={tab.value} data-drawer={drawer.value}>
+        {opened.value && <Finder />}
+        {opened.value && drawer.value && (
+          <button
+            type="button"
+            class="shade"
+            aria-label="Close the list of tensors"
+            onClick={() => {
+              drawer.value = false;
+            }}
+          />
+        )}
+        <main id="main" tabIndex={-1}>
+          <Content />
+        </main>
+      </div>
+      {dragging.value && (
+        <div class="drop-hint" aria-hidden="true">
+          {comparing.value && opened.value
+            ? "Drop the file to compare with"
+            : "Drop a tensor file to open it"}
+        </div>
+      )}
+      <Help />
+    </div>
+  );
+}
+
+/** The address behind `#` is the page's own, so no link may change it. */
+function skip(event: Event) {
+  event.preventDefault();
+  document.getElementById("main")?.focus();
+}
+
+function Content() {
+  const { tensor } = place.value;
+  const file = opened.value?.file;
+  return (
+    <>
+      {failure.value && <ProblemCard problem={failure.value} retry />}
+      {opening.value && <Opening />}
+      {listing.value && <HubList listing={listing.value} />}
+      {file && tensor === undefined && <FilePage key={file} opened={opened.value as Opened} />}
+      {file && tensor !== undefined && file.has(tensor) && (
+        <TensorPage key={tensor} name={tensor} />
+      )}
+      {file && tensor !== undefined && !file.has(tensor) && (
+        <section class="notice" role="status">
+          <h2>No such tensor</h2>
+          <p>
+            The address names <code>{visible(tensor)}</code>, which this file does not hold. Choose
+            one from the list.
+          </p>
+        </section>
+      )}
+    </>
+  );
+}

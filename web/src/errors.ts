@@ -13,12 +13,12 @@ export interface ErrorParts extends Omit<TensorFileErrorShape, "kind"> {
  * and the name `AbortError`.
  */
 export class TensorFileError extends Error implements TensorFileErrorShape {
-  readonly kind: string;
-  readonly code: string;
-  readonly tensor?: string;
-  readonly expected?: string;
-  readonly found?: string;
-  readonly status?: number;
+  declare readonly kind: string;
+  declare readonly code: string;
+  declare readonly tensor?: string;
+  declare readonly expected?: string;
+  declare readonly found?: string;
+  declare readonly status?: number;
 
   constructor(parts: ErrorParts) {
     super(parts.message, parts.cause === undefined ? undefined : { cause: parts.cause });
@@ -50,6 +50,12 @@ export function asError(thrown: unknown): TensorFileError {
     message: `something unforeseen went wrong: ${error.message}`,
     cause: error,
   });
+}
+
+/** The same error, of that tensor. */
+export function ofTensor(error: TensorFileError, tensor: string): TensorFileError {
+  const { kind, code, message, expected, found, status, cause } = error;
+  return new TensorFileError({ kind, code, message, tensor, expected, found, status, cause });
 }
 
 function isShape(thrown: unknown): thrown is ErrorParts {

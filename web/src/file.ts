@@ -2,7 +2,7 @@ import type { Data } from "./data.ts";
 import { MOST_AT_ONCE, hasSubtle, sha256, sha256Of } from "./digest.ts";
 import type { Model } from "./engine/face.ts";
 import type { Pool } from "./engine/pool.ts";
-import { asError, TensorFileError, usage } from "./errors.ts";
+import { asError, ofTensor, type TensorFileError, usage } from "./errors.ts";
 import { type Inside, Names } from "./inside.ts";
 import { npyBytes } from "./npy.ts";
 import type { Ranges } from "./ranges.ts";
@@ -105,14 +105,14 @@ export class OpenFile implements TensorFile {
   }
 
   getTensor(name: string, options: As = {}): Promise<Tensor> {
-    return this.#use(async () => {
+    return this.#use(name, async () => {
       const info = this.info(name);
       return this.#tensor(info, info.shape, [0, info.nbytes], options);
     });
   }
 
   getSlice(name: string, start: number, count: number, options: As = {}): Promise<Tensor> {
-    return this.#use(async () => {
+    return this.#use(name, async () => {
       const info = this.info(name);
       const [from, to] = this.#parts.model.rows(this.#names.place(name), start, count);
       return this.#tensor(info, [count, ...info.shape.slice(1)], [from, to], options);
@@ -120,14 +120,14 @@ export class OpenFile implements TensorFile {
   }
 
   getWindow(name: string, request: WindowRequest): Promise<Window> {
-    return this.#use(async () => {
+    return this.#use(name, async () => {
       await this.#vouch(this.info(name), request.signal);
       return readWindow(this.#inside, name, request);
     });
   }
 
   stats(name: string, options: SampleOptions = {}): Promise<Stats> {
-    return this.#use(() => this.#statsOf(name, options));
+    return this.#use(name, () => this.#statsOf(name, options));
   }
 
   async #statsOf(name: string, options: SampleOptions): Promise<Stats> {
@@ -141,21 +141,21 @@ export class OpenFile implements TensorFile {
   }
 
   histogram(name: string, options: HistogramOptions = {}): Promise<Histogram> {
-    return this.#use(async () => {
+    return this.#use(name, async () => {
       await this.#vouch(this.info(name), options.signal);
       return histogram(this.#inside, name, options, (ends) => this.#statsOf(name, ends));
     });
   }
 
   channelStats(name: string, axis: number, options: SampleOptions = {}): Promise<ChannelStats> {
-    return this.#use(async () => {
+    return this.#use(name, async () => {
       await this.#vouch(this.info(name), options.signal);
       return channelStats(this.#inside, name, axis, options);
     });
   }
 
   frames(name?: string, options: ReadOptions = {}): Promise<readonly FrameInfo[]> {
-    return this.#use(async () => {
+    return this.#use(name, async () => {
       const { facts, data } = this.#parts;
       const span = name === undefined ? ([0, facts.dataBytes] as const) : this.info(name).dataOffsets;
       if (!facts.compressed) return [];
@@ -168,11 +168,11 @@ export class OpenFile implements TensorFile {
   }
 
   verify(name?: string, options: VerifyOptions = {}): Promise<VerifyReport> {
-    return this.#use(() => verify(this.#inside, name, options));
+    return this.#use(name, () => verify(this.#inside, name, options));
   }
 
   npy(name: string, options: ReadOptions = {}): Promise<Uint8Array> {
-    return this.#use(async () => {
+    return this.#use(name, async () => {
       const info = this.info(name);
       const read = (as: As["as"]) => this.#tensor(info, info.shape, [0, info.nbytes], { ...options, as });
       return npyBytes(this.#parts.pool.face, info, read);
@@ -233,17 +233,24 @@ export class OpenFile implements TensorFile {
   }
 
   /** Keeps what the work needs from being let go while it is under way. */
-  async #use<T>(work: () => Promise<T>): Promise<T> {
+  async #use<T>(name: string | undefined, work: () => Promise<T>): Promise<T> {
     this.#checkOpen();
     this.#busy++;
     try {
       return await work();
     } catch (error) {
-      throw this.#closed ? closed() : asError(error);
+      throw this.#closed ? closed() : this.#about(name, asError(error));
     } finally {
       this.#busy--;
       if (this.#closed && this.#busy === 0) this.#end();
     }
+  }
+
+  /** Says which tensor a broken frame belongs to. */
+  #about(name: string | undefined, error: TensorFileError): TensorFileError {
+    const broken = error.code.startsWith("frames.") && !error.code.startsWith("frames.table");
+    if (!broken || error.tensor !== undefined || name === undefined) return error;
+    return ofTensor(error, name);
   }
 
   #end(): void {

@@ -236,22 +236,23 @@ export class ShardedFile implements TensorFile {
 
   #join(): Model {
     let base = 0;
-    const tensors: object[] = [];
+    const tensors: string[] = [];
     for (const file of this.#files) {
       for (const { name, dtype, shape, dataOffsets, nbytes, metadata, sha256 } of file.infos()) {
         const data_offsets = dataOffsets.map((offset) => base + offset);
-        tensors.push({ name, dtype, shape, data_offsets, nbytes, metadata, ...(sha256 && { sha256 }) });
+        const entry = { name, dtype, shape, data_offsets, nbytes, metadata, sha256 };
+        // By hand, since an object would put names that are numbers first.
+        tensors.push(`${JSON.stringify(name)}:${JSON.stringify(entry)}`);
       }
       base += file.facts.dataBytes;
     }
-    const text = JSON.stringify({
+    const head = JSON.stringify({
       deathtensors_version: version,
       format_version: 1,
       magic: "DTLEGION",
       global_metadata: this.metadata,
-      tensors,
     });
-    return this.#face.manifestModel(text);
+    return this.#face.manifestModel(`${head.slice(0, -1)},"tensors":{${tensors.join()}}}`);
   }
 
   /** The shard that holds a tensor. */

@@ -72,10 +72,12 @@ async function* placed(
     for (let at = 0; at < piece.byteLength; ) {
       const start = left === 0 ? spans[nth][0] - base : undefined;
       if (left === 0) left = spans[nth][1] - spans[nth++][0];
-      const bytes = piece.slice(at, at + Math.min(left, piece.byteLength - at));
+      const length = Math.min(left, piece.byteLength - at);
+      const bytes = piece.slice(at, at + length);
+      // Whoever takes the bytes may pass them on, and then they are gone.
+      left -= length;
+      at += length;
       yield start === undefined ? bytes : { bytes, at: start };
-      left -= bytes.byteLength;
-      at += bytes.byteLength;
     }
   }
 }

@@ -1,5 +1,5 @@
 import { hasSubtle, MOST_AT_ONCE, sha256, sha256Of } from "./digest.ts";
-import { asError, TensorFileError, throwIfAborted } from "./errors.ts";
+import { asError, ofTensor, type TensorFileError, throwIfAborted } from "./errors.ts";
 import type { Inside } from "./inside.ts";
 import type { TensorInfo, VerifyOptions, VerifyReport } from "./types.ts";
 
@@ -19,12 +19,16 @@ export async function verify(
   const parts = new Set(options.parts ?? (name === undefined ? ["root", "tensors", "footer"] : ["tensors"]));
   const wanted = name === undefined ? infos : [infos[inside.place(name)]];
   const checkFooter = parts.has("footer") && facts.checksum;
-  const ofTensors = parts.has("tensors") ? sizes(wanted) : 0;
+  const readable = wanted.filter(({ sha256 }) => facts.compressed || sha256 !== undefined);
+  const ofTensors = parts.has("tensors") ? sizes(readable) : 0;
   const [footStart, footEnd] = checkFooter ? inside.model.footed() : [0, 0];
   const total = ofTensors + footEnd - footStart;
   const report = new Report(options, total);
   if (parts.has("root") && facts.root !== undefined) report.root = await checkRoot(inside, report);
   if (parts.has("tensors")) await checkTensors(inside, wanted, report, options);
+  if (parts.has("tensors") && facts.compressed && name === undefined) {
+    await checkRest(inside, report, options);
+  }
   if (checkFooter) report.footer = await checkFooterOf(inside, report, options);
   return report.finish(facts.compressed, wanted);
 }
@@ -66,7 +70,7 @@ class Report {
 
   finish(compressed: boolean, wanted: readonly TensorInfo[]): VerifyReport {
     const { tensors, errors, footer, root } = this;
-    if (compressed && tensors.size > 0) {
+    if (compressed) {
       this.frames = !errors.some(({ code }) => code.startsWith("frames."));
     }
     const each = wanted.every(({ name }) => tensors.get(name) === true);
@@ -110,6 +114,22 @@ async function checkTensors(
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
 }
 
+/** Decodes the data that belongs to no tensor, for the frames' sake. */
+async function checkRest(inside: Inside, report: Report, { signal }: VerifyOptions): Promise<void> {
+  const { data, infos, facts } = inside;
+  const spans = infos.map(({ dataOffsets }) => dataOffsets).sort(([a], [b]) => a - b);
+  let at = 0;
+  for (const [start, end] of [...spans, [facts.dataBytes, facts.dataBytes]]) {
+    try {
+      // Only decoded, not handed to anyone.
+      if (start > at) for await (const _ of data.stream([[at, start]], signal));
+    } catch (error) {
+      report.fail(error);
+    }
+    at = Math.max(at, end);
+  }
+}
+
 /** Tensors that share their bytes. */
 async function checkGroup(
   inside: Inside,
@@ -127,9 +147,7 @@ async function checkGroup(
     else if (compressed) await decodeAll(inside, dataOffsets, report, options.signal);
   } catch (error) {
     unreadable = true;
-    const failure = asError(error);
-    const named = failure.tensor === undefined ? withTensor(failure, group[0].name) : failure;
-    report.fail(named);
+    report.fail(asError(error).tensor ? error : ofTensor(asError(error), group[0].name));
   }
   for (const { name, sha256 } of group) {
     if (unreadable || found === undefined || sha256 === undefined) {
@@ -199,9 +217,4 @@ async function checkFooterOf(inside: Inside, report: Report, { signal }: VerifyO
 function sizes(infos: readonly TensorInfo[]): number {
   const spans = new Map(infos.map(({ dataOffsets, nbytes }) => [dataOffsets.join(), nbytes]));
   return [...spans.values()].reduce((sum, nbytes) => sum + nbytes, 0);
-}
-
-function withTensor(error: TensorFileError, tensor: string): TensorFileError {
-  const { kind, code, message, expected, found, cause } = error;
-  return new TensorFileError({ kind, code, message, expected, found, cause, tensor });
 }

@@ -4,14 +4,13 @@ use crate::atomic::AtomicFile;
 use crate::error::{Error, Result};
 use crate::file::TensorFile;
 use crate::options::{OpenOptions, Progress};
-use crate::source::hash_file;
+use crate::source::{Source, hash_file, read_exact_at};
 use crate::threads::run;
 use crate::writer::TensorWriter;
 use deathtensors_core::digest::Sha256;
 use deathtensors_core::{FrameTable, Limits, TensorSpec, WriteOptions, WritePlan};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
-use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 use zstd::zstd_safe::find_frame_compressed_size;
@@ -127,8 +126,7 @@ fn reusable(old: &TensorFile) -> Result<Option<FrameTable>> {
     Ok(table.push(stored.len() as u64, data).ok().map(|()| table))
 }
 
-/// Copies a range of the old file to the end of the new one, by the kernel where
-/// it can, while another thread hashes it for the footer.
+/// Copies a range of the old file to the end of the new one, while another thread hashes it for the footer.
 fn copy_old(
     old: &TensorFile,
     range: Range<u64>,
@@ -147,7 +145,7 @@ fn copy_old(
         });
         // A new footer over old bytes that are damaged would hide the damage.
         let checking = hasher_wanted.then(|| scope.spawn(|| check_old_footer(old)));
-        let copied = copy_range(old, range.clone(), writer.out(), progress);
+        let copied = copy_range(&old.source, range.clone(), writer.out(), progress);
         let hashed = hashing.map_or(Ok(()), |thread| {
             thread
                 .join()
@@ -177,35 +175,27 @@ fn check_old_footer(old: &TensorFile) -> Result<()> {
     old.footer_differs(&hasher.finish())?.map_or(Ok(()), Err)
 }
 
-/// Appends a range of an open file to another by the kernel where it can.
+/// Appends a range of one file to another.
+///
+/// Through a buffer that stays in the cache: `copy_file_range` works page by page
+/// and stumbles when the two offsets differ within a page, as they do here, and a
+/// fresh map costs more in faults than the second copy does.
 pub(crate) fn copy_range(
-    from: &TensorFile,
-    range: Range<u64>,
+    from: &Source,
+    mut range: Range<u64>,
     to: &AtomicFile,
     progress: &mut dyn Progress,
 ) -> Result<()> {
-    copy_file_range(&from.source.file, from.path(), range, to, progress)
-}
-
-pub(crate) fn copy_file_range(
-    mut from: &std::fs::File,
-    path: &Path,
-    range: Range<u64>,
-    to: &AtomicFile,
-    progress: &mut dyn Progress,
-) -> Result<()> {
-    const STEP: u64 = 64 << 20;
-    from.seek(SeekFrom::Start(range.start))
-        .map_err(|e| Error::io("read", path, e))?;
-    let mut left = range.end - range.start;
-    while left > 0 {
-        let step = left.min(STEP);
-        let copied = io::copy(&mut from.take(step), &mut &to.file).map_err(|e| to.failed(e))?;
-        if copied < step {
-            return Err(Error::io("read", path, io::ErrorKind::UnexpectedEof.into()));
-        }
-        progress.advance(copied)?;
-        left -= copied;
+    const BUFFER_BYTES: u64 = 1 << 20;
+    let mut buffer = vec![0; BUFFER_BYTES.min(range.end - range.start) as usize];
+    while range.start < range.end {
+        let step = (range.end - range.start).min(BUFFER_BYTES);
+        let part = buffer.get_mut(..step as usize).unwrap_or_default();
+        read_exact_at(&from.file, part, range.start)
+            .map_err(|e| Error::io("read", &from.path, e))?;
+        to.write(part)?;
+        progress.advance(step)?;
+        range.start += step;
     }
     Ok(())
 }

@@ -3,9 +3,15 @@
 use crate::error::{Error, Result};
 use deathtensors_core::Code;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// How much is written between two flushes of a file that will replace another.
+const FLUSH_BYTES: u64 = 64 << 20;
 
 /// A temporary file beside its target, renamed into place by
 /// [`AtomicFile::commit`] and removed if that never happens.
@@ -16,6 +22,53 @@ pub(crate) struct AtomicFile {
     temporary: PathBuf,
     replaces: bool,
     done: bool,
+    behind: Mutex<Behind>,
+}
+
+/// Flushes what is written while more is being written, so that little is left to
+/// wait for at the end.
+#[derive(Debug, Default)]
+struct Behind {
+    /// Written since the last flush was asked for.
+    bytes: u64,
+    thread: Option<(Sender<()>, JoinHandle<io::Result<()>>)>,
+}
+
+impl Behind {
+    /// Asks for a flush of all that was written so far.
+    fn flush(&mut self, file: &File) {
+        self.bytes = 0;
+        if self.thread.is_none() {
+            // Where there is no thread to be had, the end takes longer.
+            let Ok(file) = file.try_clone() else { return };
+            let (ask, asked) = channel::<()>();
+            let work = move || {
+                while asked.recv().is_ok() {
+                    while asked.try_recv().is_ok() {}
+                    file.sync_data()?;
+                }
+                Ok(())
+            };
+            let name = String::from("deathtensors-flush");
+            let thread = std::thread::Builder::new().name(name).spawn(work);
+            self.thread = thread.ok().map(|thread| (ask, thread));
+        }
+        if let Some((ask, _)) = &self.thread {
+            let _ = ask.send(());
+        }
+    }
+
+    /// Waits for the last flush. The system reports a failed write once, so what it
+    /// told that thread must be heard here.
+    fn finish(&mut self) -> io::Result<()> {
+        let Some((ask, thread)) = self.thread.take() else {
+            return Ok(());
+        };
+        drop(ask);
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("a thread failed")))
+    }
 }
 
 impl AtomicFile {
@@ -45,6 +98,7 @@ impl AtomicFile {
             temporary,
             replaces: existing.is_some(),
             done: false,
+            behind: Mutex::default(),
         };
         if let Some(facts) = existing {
             out.file
@@ -64,14 +118,42 @@ impl AtomicFile {
         Error::io("write", &self.target, error)
     }
 
+    /// Writes where the file's own position is.
+    pub fn write(&self, bytes: &[u8]) -> Result<()> {
+        (&self.file).write_all(bytes).map_err(|e| self.failed(e))?;
+        if self.replaces {
+            let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+            behind.bytes += bytes.len() as u64;
+            if behind.bytes >= FLUSH_BYTES {
+                behind.flush(&self.file);
+            }
+        }
+        Ok(())
+    }
+
+    fn flushed(&mut self) -> io::Result<()> {
+        let behind = self.behind.get_mut();
+        behind.unwrap_or_else(PoisonError::into_inner).finish()
+    }
+
     /// Puts the file in its place. What it replaces is whole until the new one is
     /// on the disk.
     pub fn commit(&mut self) -> Result<()> {
+        let mut old = None;
         if self.replaces {
-            self.file.sync_all().map_err(|e| self.failed(e))?;
+            let flushed = self.flushed().and_then(|()| self.file.sync_all());
+            flushed.map_err(|e| self.failed(e))?;
+            old = File::open(&self.target).ok();
         }
         fs::rename(&self.temporary, &self.target).map_err(|e| self.failed(e))?;
         self.done = true;
+        // Giving back the pages of a large file takes the system a while, which
+        // nobody needs to wait for.
+        if let Some(old) = old
+            && old.metadata().is_ok_and(|facts| facts.len() >= FLUSH_BYTES)
+        {
+            let _ = std::thread::Builder::new().spawn(move || drop(old));
+        }
         #[cfg(unix)]
         if self.replaces {
             // The content is safe already; only which name shows is at stake.
@@ -88,6 +170,7 @@ impl AtomicFile {
 
 impl Drop for AtomicFile {
     fn drop(&mut self) {
+        let _ = self.flushed();
         if !self.done {
             let _ = fs::remove_file(&self.temporary);
         }

@@ -1,6 +1,6 @@
 //! From and to safetensors, and the manifest sidecar.
 
-use crate::append::{copy_file_range, copy_range};
+use crate::append::copy_range;
 use crate::atomic::AtomicFile;
 use crate::error::{Error, Result};
 use crate::file::TensorFile;
@@ -9,7 +9,6 @@ use crate::source::Source;
 use crate::writer::TensorWriter;
 use deathtensors_core::safetensors::{self, Safetensors};
 use deathtensors_core::{Limits, WriteOptions, manifest};
-use std::io::Write;
 use std::path::Path;
 
 /// Converts a safetensors file. Tensors keep their order; `__metadata__` becomes
@@ -43,7 +42,7 @@ pub fn from_safetensors(
         .all(|pair| matches!(pair, [a, b] if a.end == b.start));
     let whole = ranges.first().map_or(0, |r| r.start)..ranges.last().map_or(0, |r| r.end);
     if plain && joined && whole.end - whole.start == writer.data_bytes() {
-        copy_file_range(&source.file, src, whole, writer.out(), progress)?;
+        copy_range(&source, whole, writer.out(), progress)?;
         writer.copied_all();
         return writer.finish();
     }
@@ -79,17 +78,15 @@ pub fn to_safetensors(
     let (head, spans) = safetensors::emit(file.header()).map_err(|e| Error::from(e).at(src))?;
     let mut out = AtomicFile::create(dst.as_ref())?;
     progress.start(spans.iter().map(|s| s.end - s.start).sum());
-    (&out.file).write_all(&head).map_err(|e| out.failed(e))?;
+    out.write(&head)?;
     let mut spans = spans.into_iter().filter(|s| s.start < s.end).peekable();
     while let Some(mut span) = spans.next() {
         while let Some(next) = spans.next_if(|next| next.start == span.end) {
             span.end = next.end;
         }
         match file.catalogue().locate(span.clone()) {
-            Some(range) => copy_range(&file, range, &out, progress)?,
-            None => file.visit(span, progress, &mut |bytes| {
-                (&out.file).write_all(bytes).map_err(|e| out.failed(e))
-            })?,
+            Some(range) => copy_range(&file.source, range, &out, progress)?,
+            None => file.visit(span, progress, &mut |bytes| out.write(bytes))?,
         }
     }
     out.commit()
@@ -102,8 +99,6 @@ pub fn to_safetensors(
 pub fn write_manifest(file: &TensorFile, path: impl AsRef<Path>, written_at: &str) -> Result<()> {
     let text = manifest::emit(file.header(), env!("CARGO_PKG_VERSION"), written_at);
     let mut out = AtomicFile::create(path.as_ref())?;
-    (&out.file)
-        .write_all(text.as_bytes())
-        .map_err(|e| out.failed(e))?;
+    out.write(text.as_bytes())?;
     out.commit()
 }

@@ -115,10 +115,6 @@ impl Memory {
     pub fn zeroed(len: usize) -> io::Result<Self> {
         if len >= Self::PAGES_FROM {
             let map = MmapOptions::new().len(len).map_anon()?;
-            // Filling it costs a third less when its pages are large; whether they
-            // are is the system's business.
-            #[cfg(target_os = "linux")]
-            let _ = map.advise(memmap2::Advice::HugePage);
             return Ok(Self(Kind::Pages(map)));
         }
         Ok(Self(Kind::Heap(

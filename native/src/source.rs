@@ -93,12 +93,11 @@ impl Source {
         self.read(range)
     }
 
-    /// The bytes, borrowed if that is possible, which the caller goes through at once.
-    pub fn read_now(&self, range: &Range<u64>) -> Result<Data<'_>> {
+    /// Makes the pages of a range present, where there is a map.
+    pub fn populate(&self, range: &Range<u64>) {
         if let (Some(map), Some(bytes)) = (&self.map, self.borrow(range)) {
             map.populate(&(range.start as usize..range.start as usize + bytes.len()));
         }
-        self.read(range)
     }
 
     /// The bytes, borrowed if that is possible.

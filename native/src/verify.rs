@@ -3,12 +3,17 @@
 use crate::error::{Error, Result};
 use crate::file::{STEP_BYTES, TensorFile};
 use crate::options::Progress;
-use crate::threads::watched;
+use crate::threads::{num_threads, watched};
 use deathtensors_core::digest::{Digest, Sha256, hex, sha256};
 use deathtensors_core::{self as core, Code};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How far ahead of the hashing pages are made present.
+const AHEAD_BYTES: u64 = 32 << 20;
 
 /// What [`TensorFile::verify`] found. None means that the file carries nothing to
 /// check that part by.
@@ -258,11 +263,49 @@ impl TensorFile {
         Ok(Some(Error::from(error).at(self.path())))
     }
 
-    fn hash_range(&self, mut range: Range<u64>, progress: &mut dyn Progress) -> Result<Digest> {
+    /// SHA-256 of a range of the file. While one thread hashes, another has the
+    /// pages of what comes next made present, which would hold hashing up.
+    fn hash_range(&self, range: Range<u64>, progress: &mut dyn Progress) -> Result<Digest> {
+        if num_threads() == 1 || range.end - range.start <= AHEAD_BYTES {
+            return self.hash_steps(range, progress, &AtomicU64::new(0));
+        }
+        let at = AtomicU64::new(range.start);
+        std::thread::scope(|scope| {
+            // Only speed is lost where no thread can be started.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, || {
+                let mut next = range.start;
+                while next < range.end {
+                    let hashed = at.load(Ordering::Relaxed);
+                    if next >= hashed.saturating_add(AHEAD_BYTES) {
+                        std::thread::park_timeout(Duration::from_millis(1));
+                        continue;
+                    }
+                    // What was hashed already needs nothing more.
+                    next = next.max(hashed);
+                    let end = range.end.min(next.saturating_add(STEP_BYTES));
+                    if next < end {
+                        self.source.populate(&(next..end));
+                    }
+                    next = end;
+                }
+            });
+            let digest = self.hash_steps(range.clone(), progress, &at);
+            at.store(u64::MAX, Ordering::Relaxed);
+            digest
+        })
+    }
+
+    fn hash_steps(
+        &self,
+        mut range: Range<u64>,
+        progress: &mut dyn Progress,
+        at: &AtomicU64,
+    ) -> Result<Digest> {
         let mut hasher = Sha256::new();
         while range.start < range.end {
             let next = range.end.min(range.start + STEP_BYTES);
-            hasher.update(&self.source.read_now(&(range.start..next))?);
+            hasher.update(&self.source.read(&(range.start..next))?);
+            at.store(next, Ordering::Relaxed);
             progress.advance(next - range.start)?;
             range.start = next;
         }

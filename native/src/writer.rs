@@ -12,7 +12,6 @@ use deathtensors_core::{
 };
 use rayon::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::Path;
@@ -88,8 +87,7 @@ impl TensorWriter {
     ) -> Result<Self> {
         let options = *plan.options();
         let head = plan.head();
-        let mut out = &file.file;
-        out.write_all(&head).map_err(|e| file.failed(e))?;
+        file.write(&head)?;
         // With digests the head is only known at the end, and so is the footer.
         let footer = (options.checksum && !options.digests).then(|| {
             let mut hasher = Sha256::new();
@@ -272,9 +270,7 @@ impl TensorWriter {
             root = self.rewrite_head()?;
         }
         if let Some(hasher) = self.sink.footer {
-            let mut out = &self.file.file;
-            out.write_all(&hasher.finish())
-                .map_err(|e| self.file.failed(e))?;
+            self.file.write(&hasher.finish())?;
         }
         Ok(Sealed {
             file: self.file,
@@ -466,33 +462,31 @@ const STEP: usize = 8 << 20;
 fn write_plain(file: &AtomicFile, pieces: &[&[u8]], progress: &mut dyn Progress) -> Result<()> {
     const SMALL: usize = 64 << 10;
     const GATHER: usize = 1 << 20;
-    let mut out = &file.file;
     let mut gathered: Vec<u8> = Vec::new();
     for piece in pieces {
         if piece.len() < SMALL {
             if gathered.len() + piece.len() > GATHER {
-                out.write_all(&gathered).map_err(|e| file.failed(e))?;
+                file.write(&gathered)?;
                 progress.advance(gathered.len() as u64)?;
                 gathered.clear();
             }
             gathered.extend_from_slice(piece);
             continue;
         }
-        out.write_all(&gathered).map_err(|e| file.failed(e))?;
+        file.write(&gathered)?;
         progress.advance(gathered.len() as u64)?;
         gathered.clear();
         for chunk in piece.chunks(STEP) {
-            out.write_all(chunk).map_err(|e| file.failed(e))?;
+            file.write(chunk)?;
             progress.advance(chunk.len() as u64)?;
         }
     }
-    out.write_all(&gathered).map_err(|e| file.failed(e))?;
+    file.write(&gathered)?;
     progress.advance(gathered.len() as u64)
 }
 
 fn emit(file: &AtomicFile, bytes: &[u8], footer: &mut Option<Sha256>) -> Result<()> {
-    let mut out: &File = &file.file;
-    out.write_all(bytes).map_err(|e| file.failed(e))?;
+    file.write(bytes)?;
     if let Some(hasher) = footer {
         hasher.update(bytes);
     }

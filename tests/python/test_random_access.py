@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import struct
 import subprocess
 from pathlib import Path
@@ -332,3 +333,25 @@ def test_an_unknown_backend_is_misuse(path: Path) -> None:
     with pytest.raises(dt.UsageError) as caught:
         dt.open(path, backend="carrier pigeon")
     assert caught.value.code == "usage.option"
+
+
+def test_reading_one_huge_tensor_hears_signals(tmp_path: Path) -> None:
+    size = 1 << 30
+    path = tmp_path / "x.deathtensors"
+    dt.save(path, {"w": np.broadcast_to(np.uint8(7), (size,))}, compress=True)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    # Setting aside and filling a gibibyte takes longer than that anywhere.
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        with dt.open(path) as file:
+            for read in (file.get_bytes, file.get_tensor):
+                signal.setitimer(signal.ITIMER_REAL, 0.02)
+                with pytest.raises(KeyboardInterrupt):
+                    read("w")
+            assert file.get_tensor_slice("w", size - 2, 2).tolist() == [7, 7]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -15,4 +15,5 @@ mod round_trip;
 mod seekable;
 mod sharded;
 mod support;
+mod together;
 mod verify;

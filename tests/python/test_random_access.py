@@ -347,7 +347,7 @@ def test_reading_one_huge_tensor_hears_signals(tmp_path: Path) -> None:
     before = signal.signal(signal.SIGALRM, stop)
     try:
         with dt.open(path) as file:
-            for read in (file.get_bytes, file.get_tensor):
+            for read in (file.get_bytes, file.get_buffer):
                 signal.setitimer(signal.ITIMER_REAL, 0.02)
                 with pytest.raises(KeyboardInterrupt):
                     read("w")

@@ -1,6 +1,6 @@
-import { throwIfAborted } from "./errors.ts";
 import type { Model } from "./engine/face.ts";
 import type { Pool } from "./engine/pool.ts";
+import { throwIfAborted } from "./errors.ts";
 import type { Lease, Range, Ranges } from "./ranges.ts";
 import { LONGEST } from "./ranges.ts";
 
@@ -273,7 +273,8 @@ function cut(piece: Piece): Piece[] {
   const [start, end] = piece.file;
   if (piece.stored !== Stored.Plain || end - start <= JOB_DATA) return [piece];
   const parts: Piece[] = [];
-  for (let at = start; at < end; at += JOB_DATA) parts.push(plain([at, Math.min(at + JOB_DATA, end)]));
+  for (let at = start; at < end; at += JOB_DATA)
+    parts.push(plain([at, Math.min(at + JOB_DATA, end)]));
   return parts;
 }
 

@@ -1,7 +1,7 @@
 import type { Model } from "./engine/face.ts";
+import { acquire } from "./engine/pool.ts";
 import { asError, throwIfAborted, usage } from "./errors.ts";
 import { OpenFile } from "./file.ts";
-import { acquire } from "./engine/pool.ts";
 import { ShardedFile } from "./sharded.ts";
 import type { Difference, DiffOptions, TensorFile, TensorInfo } from "./types.ts";
 
@@ -29,11 +29,18 @@ export async function diff(
     for (const [left, right] of undecided) {
       const info = a.infos()[left];
       const before = done;
-      const same = await sameBytes(a, info, b, b.infos()[right], async (x, y) => {
-        done += x.byteLength;
-        onProgress?.(done, total);
-        return pool.run({ op: "same", a: x, b: y }, signal);
-      }, signal);
+      const same = await sameBytes(
+        a,
+        info,
+        b,
+        b.infos()[right],
+        async (x, y) => {
+          done += x.byteLength;
+          onProgress?.(done, total);
+          return pool.run({ op: "same", a: x, b: y }, signal);
+        },
+        signal,
+      );
       if (!same) found.valueChanged.push(info.name);
       done = before + info.nbytes;
       onProgress?.(done, total);

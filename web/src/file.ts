@@ -1,5 +1,5 @@
 import type { Data } from "./data.ts";
-import { MOST_AT_ONCE, hasSubtle, sha256, sha256Of } from "./digest.ts";
+import { hasSubtle, MOST_AT_ONCE, sha256, sha256Of } from "./digest.ts";
 import type { Model } from "./engine/face.ts";
 import type { Pool } from "./engine/pool.ts";
 import { asError, ofTensor, type TensorFileError, usage } from "./errors.ts";
@@ -157,7 +157,8 @@ export class OpenFile implements TensorFile {
   frames(name?: string, options: ReadOptions = {}): Promise<readonly FrameInfo[]> {
     return this.#use(name, async () => {
       const { facts, data } = this.#parts;
-      const span = name === undefined ? ([0, facts.dataBytes] as const) : this.info(name).dataOffsets;
+      const span =
+        name === undefined ? ([0, facts.dataBytes] as const) : this.info(name).dataOffsets;
       if (!facts.compressed) return [];
       const flat = await data.pieces(span, options.signal);
       return Array.from({ length: flat.length / 5 }, (_, at) => {
@@ -174,7 +175,8 @@ export class OpenFile implements TensorFile {
   npy(name: string, options: ReadOptions = {}): Promise<Uint8Array> {
     return this.#use(name, async () => {
       const info = this.info(name);
-      const read = (as: As["as"]) => this.#tensor(info, info.shape, [0, info.nbytes], { ...options, as });
+      const read = (as: As["as"]) =>
+        this.#tensor(info, info.shape, [0, info.nbytes], { ...options, as });
       return npyBytes(this.#parts.pool.face, info, read);
     });
   }
@@ -282,4 +284,3 @@ function closed(): TensorFileError {
 export function listOf(model: Model): readonly TensorInfo[] {
   return Object.freeze(JSON.parse(model.list()) as TensorInfo[]);
 }
-

@@ -23,7 +23,10 @@ export async function gather(
   const { signal, onBytes } = options;
   // Ids of gatherings on this thread and on workers never meet.
   const id = nextId++;
-  const run = total <= LITTLE ? async (job: Parameters<Pool["now"]>[0]) => pool.now(job) : (await pool.lane()).run;
+  const run =
+    total <= LITTLE
+      ? async (job: Parameters<Pool["now"]>[0]) => pool.now(job)
+      : (await pool.lane()).run;
   const pending: Promise<unknown>[] = [];
   let finished = false;
   try {

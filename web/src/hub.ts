@@ -13,7 +13,10 @@ export async function listHub(repository: string, options: OpenOptions = {}): Pr
         found: repository.slice(0, 200),
       });
     }
-    return await new Hub(new Fetcher(options), options.hubEndpoint).list(folder(place), options.signal);
+    return await new Hub(new Fetcher(options), options.hubEndpoint).list(
+      folder(place),
+      options.signal,
+    );
   } catch (error) {
     throw asError(error);
   }

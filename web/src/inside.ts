@@ -48,5 +48,8 @@ export class Names {
 
 /** Starts and ends, one after the other, as pairs. */
 export function pairs(flat: ArrayLike<number>, base = 0): [number, number][] {
-  return Array.from({ length: flat.length / 2 }, (_, at) => [base + flat[2 * at], base + flat[2 * at + 1]]);
+  return Array.from({ length: flat.length / 2 }, (_, at) => [
+    base + flat[2 * at],
+    base + flat[2 * at + 1],
+  ]);
 }

@@ -1,9 +1,9 @@
 import { usage } from "./errors.ts";
-import { beside, isNode, nodeFeed } from "./source/node.ts";
 import { blobFeed, customFeed, type Feed, memoryFeed } from "./source/feed.ts";
 import { cleanUrl, type Fetcher } from "./source/fetcher.ts";
-import { Hub, type HubPlace, parseHub } from "./source/hub.ts";
 import { openHttp } from "./source/http.ts";
+import { Hub, type HubPlace, parseHub } from "./source/hub.ts";
+import { beside, isNode, nodeFeed } from "./source/node.ts";
 import type { ByteSource, OpenOptions, Source } from "./types.ts";
 
 /** An open source: its bytes, and how to get to the files beside it. */
@@ -39,7 +39,10 @@ export async function locate(
   const sibling = async (name: string) => {
     const found = siblings(name) ?? (await own?.(name));
     if (found !== undefined) return found;
-    throw usage("unavailable", `the file ${JSON.stringify(name)}, which belongs to this one, is not here`);
+    throw usage(
+      "unavailable",
+      `the file ${JSON.stringify(name)}, which belongs to this one, is not here`,
+    );
   };
   return { ...located, sibling };
 }
@@ -63,7 +66,8 @@ async function locateAlone(
     return { feed: customFeed(source as ByteSource) };
   }
   throw usage("source", "this cannot be opened", {
-    expected: "a URL, a Hub reference, a path, a Blob, bytes, or an object with byteLength and read",
+    expected:
+      "a URL, a Hub reference, a path, a Blob, bytes, or an object with byteLength and read",
     found: source === null ? "null" : typeof source,
   });
 }
@@ -93,7 +97,11 @@ async function locateText(
     throw usage("source", "only http and https addresses can be opened", { found: url.protocol });
   }
   url.hash = "";
-  const { feed, head } = await openHttp({ url: url.href, name: cleanUrl(url.href) }, fetcher, signal);
+  const { feed, head } = await openHttp(
+    { url: url.href, name: cleanUrl(url.href) },
+    fetcher,
+    signal,
+  );
   const sibling = async (name: string) => {
     const beside = new URL(url);
     beside.pathname = url.pathname.replace(/[^/]*$/, () => encodeURIComponent(name));

@@ -1,6 +1,6 @@
 import type { Model } from "./engine/face.ts";
 import { asError, TensorFileError, usage } from "./errors.ts";
-import { listOf, problems, type As, type OpenFile } from "./file.ts";
+import { type As, listOf, type OpenFile, problems } from "./file.ts";
 import { Names } from "./inside.ts";
 import { type Beside, factsOf, openPlain } from "./open.ts";
 import type {

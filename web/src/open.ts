@@ -33,52 +33,59 @@ export interface Context {
  * Opens a tensor file, reading its header only: a URL, a Hub reference or page, a path in Node, a
  * file, bytes, or anything that bytes can be read from. An index of shards opens as one file.
  */
-export async function openTensorFile(source: Source, options: OpenOptions = {}): Promise<TensorFile> {
+export async function openTensorFile(
+  source: Source,
+  options: OpenOptions = {},
+): Promise<TensorFile> {
   const limits = withDefaults(options.limits);
   throwIfAborted(options.signal);
   const fetcher = new Fetcher(options);
-  const { pool, release } = await acquire(options.workers);
+  // The module is made ready while the first bytes are on their way.
+  const [engine, place] = await Promise.allSettled([
+    acquire(options.workers),
+    locate(source, options, fetcher),
+  ]);
+  if (engine.status === "rejected" || place.status === "rejected") {
+    if (engine.status === "fulfilled") engine.value.release();
+    if (place.status === "fulfilled") place.value.close?.();
+    throw asError(
+      place.status === "rejected" ? place.reason : (engine as PromiseRejectedResult).reason,
+    );
+  }
+  const { pool, release } = engine.value;
+  const context = {
+    options,
+    limits: limitsJson(limits),
+    fetcher,
+    pool,
+    headerBytes: limits.headerBytes,
+  };
   try {
-    const context = { options, limits: limitsJson(limits), fetcher, pool, headerBytes: limits.headerBytes };
-    return await openOne(source, context, options.root, release);
+    return await openOne({ located: place.value, context, root: options.root, release });
   } catch (error) {
+    place.value.close?.();
     release();
     throw asError(error);
   }
 }
 
 /** Opens one file, or all of those that an index names. */
-async function openOne(
-  source: Source | Place,
-  context: Context,
-  root: string | undefined,
-  release: () => void,
-): Promise<TensorFile> {
-  const { options, fetcher } = context;
-  const located = await locate(source, options, fetcher);
-  try {
-    const ranges = rangesOf(located, context);
-    if (await isJson(ranges, options.signal)) {
-      if (root !== undefined) throw usage("option", "only a deathtensors file has a root to pin");
-      const text = await readText(ranges, context);
-      ranges.close();
-      return /"weight_map"\s*:/.test(text)
-        ? await openShards(context.pool.face.parseSafetensorsIndex(text, context.limits), undefined, {
-            located,
-            context,
-            release,
-          })
-        : openManifest(text, { located, context, release });
-    }
-    const model = await readHeader(ranges, context);
-    if (root !== undefined) model.checkRoot(undefined, root);
-    const shards = context.pool.face.parseIndex(model);
-    if (shards) return await openShards(shards, model, { located, context, root, release });
-    return fileOf(model, ranges, located, context, root !== undefined, release);
-  } catch (error) {
-    located.close?.();
-    throw error;
+async function openOne(beside: Beside): Promise<TensorFile> {
+  const { located, context, root, release } = beside;
+  const { face } = context.pool;
+  const ranges = rangesOf(located, context);
+  if (await isJson(ranges, context.options.signal)) {
+    if (root !== undefined) throw usage("option", "only a deathtensors file has a root to pin");
+    const text = await readText(ranges, context);
+    ranges.close();
+    if (!/"weight_map"\s*:/.test(text)) return openManifest(text, beside);
+    return openShards(face.parseSafetensorsIndex(text, context.limits), undefined, beside);
   }
+  const model = await readHeader(ranges, context);
+  if (root !== undefined) model.checkRoot(undefined, root);
+  const shards = face.parseIndex(model);
+  if (shards) return openShards(shards, model, beside);
+  return fileOf(model, ranges, located, context, root !== undefined, release);
 }
 
 /** A file that is no index, for those that are made of several. */
@@ -183,6 +190,10 @@ async function readText(ranges: Ranges, { headerBytes, options }: Context): Prom
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
-    throw new TensorFileError({ code: "manifest.invalid", message: "the text is not UTF-8", cause });
+    throw new TensorFileError({
+      code: "manifest.invalid",
+      message: "the text is not UTF-8",
+      cause,
+    });
   }
 }

@@ -127,7 +127,10 @@ export class Ranges {
         at = here.end;
         continue;
       }
-      const next = this.#segments.reduce((least, { start }) => (start > at ? Math.min(least, start) : least), end);
+      const next = this.#segments.reduce(
+        (least, { start }) => (start > at ? Math.min(least, start) : least),
+        end,
+      );
       holes.push([at, next]);
       at = next;
     }
@@ -140,7 +143,10 @@ export class Ranges {
     for (let gap = GAP * 2; planned.length / 2 > MANY_REQUESTS && gap <= WIDEST_GAP; gap *= 2) {
       planned = this.#coalesce(flat, gap, LONGEST);
     }
-    return Array.from({ length: planned.length / 2 }, (_, at) => [planned[2 * at], planned[2 * at + 1]]);
+    return Array.from({ length: planned.length / 2 }, (_, at) => [
+      planned[2 * at],
+      planned[2 * at + 1],
+    ]);
   }
 
   #fetch(start: number, end: number): void {

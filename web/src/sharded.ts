@@ -89,13 +89,23 @@ async function openShard(index: ShardIndex, listed: Listed, nth: number, beside:
     file = await openPlain(source, context, root === undefined ? undefined : listed.root);
     const { model, facts } = file.inside;
     model.checkShard(index, nth);
-    if (listed.root !== undefined && facts.root !== listed.root) model.checkRoot(undefined, listed.root);
+    if (listed.root !== undefined && facts.root !== listed.root)
+      model.checkRoot(undefined, listed.root);
     return file;
   } catch (thrown) {
     file?.close();
     const { kind, code, message, tensor, expected, found, status } = asError(thrown);
     const where = `shard ${JSON.stringify(listed.path)}: ${message}`;
-    throw new TensorFileError({ kind, code, message: where, tensor, expected, found, status, cause: thrown });
+    throw new TensorFileError({
+      kind,
+      code,
+      message: where,
+      tensor,
+      expected,
+      found,
+      status,
+      cause: thrown,
+    });
   }
 }
 
@@ -205,7 +215,9 @@ export class ShardedFile implements TensorFile {
     if (name !== undefined) return this.home(name).verify(name, options);
     const { onProgress } = options;
     const done = new Array(this.#files.length).fill(0);
-    const totals = this.#files.map(({ facts }) => facts.dataBytes + (facts.checksum ? facts.fileBytes : 0));
+    const totals = this.#files.map(
+      ({ facts }) => facts.dataBytes + (facts.checksum ? facts.fileBytes : 0),
+    );
     const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
     const reports: VerifyReport[] = [];
     for (const [nth, file] of this.#files.entries()) {
@@ -264,9 +276,14 @@ export class ShardedFile implements TensorFile {
   }
 }
 
-function jointFacts(files: readonly OpenFile[], shards: readonly Listed[], whole: Whole): FileFacts {
+function jointFacts(
+  files: readonly OpenFile[],
+  shards: readonly Listed[],
+  whole: Whole,
+): FileFacts {
   const all = files.map(({ facts }) => facts);
-  const sum = (of: (facts: FileFacts) => number) => all.reduce((total, facts) => total + of(facts), 0);
+  const sum = (of: (facts: FileFacts) => number) =>
+    all.reduce((total, facts) => total + of(facts), 0);
   const { name, root, commit, indexBytes } = whole;
   return {
     format: "sharded",

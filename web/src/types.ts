@@ -153,7 +153,12 @@ export interface FileFacts {
   readonly root?: string;
   readonly createdBy?: string;
   /** Of a sharded model: its files. */
-  readonly shards?: readonly { readonly name: string; readonly tensors: number; readonly bytes: number; readonly root?: string }[];
+  readonly shards?: readonly {
+    readonly name: string;
+    readonly tensors: number;
+    readonly bytes: number;
+    readonly root?: string;
+  }[];
   /** The commit that a Hub reference was pinned to. */
   readonly commit?: string;
 }
@@ -271,7 +276,11 @@ export interface Difference {
   readonly removed: readonly string[];
   readonly shapeChanged: readonly { name: string; a: readonly number[]; b: readonly number[] }[];
   readonly dtypeChanged: readonly { name: string; a: Dtype; b: Dtype }[];
-  readonly metadataChanged: readonly { name: string; a: Record<string, string>; b: Record<string, string> }[];
+  readonly metadataChanged: readonly {
+    name: string;
+    a: Record<string, string>;
+    b: Record<string, string>;
+  }[];
   readonly globalMetadataChanged?: { a: Record<string, string>; b: Record<string, string> };
   readonly valueChanged: readonly string[];
   readonly equal: boolean;
@@ -308,7 +317,12 @@ export interface TensorFile {
   manifest(): string;
   getTensor(name: string, options?: ReadOptions & { as?: "float32" | "bytes" }): Promise<Tensor>;
   /** Rows `start` to `start + count` of the first axis. */
-  getSlice(name: string, start: number, count: number, options?: ReadOptions & { as?: "float32" | "bytes" }): Promise<Tensor>;
+  getSlice(
+    name: string,
+    start: number,
+    count: number,
+    options?: ReadOptions & { as?: "float32" | "bytes" },
+  ): Promise<Tensor>;
   getWindow(name: string, request: WindowRequest): Promise<Window>;
   stats(name: string, options?: SampleOptions): Promise<Stats>;
   histogram(name: string, options?: HistogramOptions): Promise<Histogram>;

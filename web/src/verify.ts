@@ -16,7 +16,9 @@ export async function verify(
   options: VerifyOptions,
 ): Promise<VerifyReport> {
   const { facts, infos } = inside;
-  const parts = new Set(options.parts ?? (name === undefined ? ["root", "tensors", "footer"] : ["tensors"]));
+  const parts = new Set(
+    options.parts ?? (name === undefined ? ["root", "tensors", "footer"] : ["tensors"]),
+  );
   const wanted = name === undefined ? infos : [infos[inside.place(name)]];
   const checkFooter = parts.has("footer") && facts.checksum;
   const readable = wanted.filter(({ sha256 }) => facts.compressed || sha256 !== undefined);
@@ -158,7 +160,12 @@ async function checkGroup(
   }
 }
 
-function soundDigest({ model, place }: Inside, name: string, found: string, report: Report): boolean {
+function soundDigest(
+  { model, place }: Inside,
+  name: string,
+  found: string,
+  report: Report,
+): boolean {
   try {
     return model.checkDigest(place(name), found);
   } catch (error) {
@@ -204,7 +211,13 @@ async function checkFooterOf(inside: Inside, report: Report, { signal }: VerifyO
     report.advance(now - done);
     done = now;
   };
-  const found = await sha256Of(data.stored([start, end], signal), end - start, pool, signal, onBytes);
+  const found = await sha256Of(
+    data.stored([start, end], signal),
+    end - start,
+    pool,
+    signal,
+    onBytes,
+  );
   const carried = await ranges.read(at[0], at[1], signal);
   try {
     model.checkFooter(carried, found);

@@ -57,7 +57,8 @@ async function opened(name, use, options = {}) {
 /** Spoils the nth request for a path only. */
 const only = (wanted, fault) => (_, nth) => (nth === wanted ? fault : undefined);
 const embedding = () => readJson(at("compressed.json")).sha256.embedding;
-const readEmbedding = async (file) => sha256((await file.getTensor("embedding", { as: "bytes" })).data);
+const readEmbedding = async (file) =>
+  sha256((await file.getTensor("embedding", { as: "bytes" })).data);
 
 suite("how much is asked for", () => {
   for (const name of ["many.deathtensors", "many.safetensors"]) {
@@ -70,7 +71,10 @@ suite("how much is asked for", () => {
         assert.ok(file.counters.requests <= 2);
         assert.equal(file.counters.requests, server.log.length);
         assert.ok(file.counters.bytes <= 1.1 * file.facts.headerBytes);
-        assert.equal(file.counters.bytes, server.log.reduce((sum, { sent }) => sum + sent, 0));
+        assert.equal(
+          file.counters.bytes,
+          server.log.reduce((sum, { sent }) => sum + sent, 0),
+        );
         assert.ok(time < 1000, `${time} ms`);
       });
     });
@@ -123,7 +127,11 @@ suite("how much is asked for", () => {
 
   test("those who want the same bytes at once share a request", () =>
     opened("packed.deathtensors", async (file) => {
-      await Promise.all([readEmbedding(file), file.stats("embedding"), file.histogram("embedding")]);
+      await Promise.all([
+        readEmbedding(file),
+        file.stats("embedding"),
+        file.histogram("embedding"),
+      ]);
       assert.ok(file.counters.requests <= 3, String(file.counters.requests));
     }));
 
@@ -211,7 +219,10 @@ suite("what goes wrong", () => {
   test("wrong parts, wrong lengths", async () => {
     for (const fault of [{ shift: 1 }, { headers: { "Content-Range": "bytes 0-9/10" } }]) {
       server.faults = [() => fault];
-      assert.equal((await refusal(() => opened("plain.deathtensors", () => {}))).code, "network.range");
+      assert.equal(
+        (await refusal(() => opened("plain.deathtensors", () => {}))).code,
+        "network.range",
+      );
     }
     server.faults = [(_, nth) => (nth > 1 ? { dropAfter: 0 } : undefined)];
     await opened(
@@ -234,7 +245,10 @@ suite("what goes wrong", () => {
       server.log = [];
     }
     const dated = (day) => ({ headers: { "Last-Modified": day }, without: ["ETag"] });
-    server.faults = [(_, nth) => dated(nth > 1 ? "Tue, 02 Jan 2024 00:00:00 GMT" : "Mon, 01 Jan 2024 00:00:00 GMT")];
+    server.faults = [
+      (_, nth) =>
+        dated(nth > 1 ? "Tue, 02 Jan 2024 00:00:00 GMT" : "Mon, 01 Jan 2024 00:00:00 GMT"),
+    ];
     await opened("packed.deathtensors", async (file) => {
       assert.equal((await refusal(() => file.getTensor("embedding"))).code, "network.changed");
     });
@@ -293,7 +307,10 @@ suite("what goes wrong", () => {
       assert.equal(await readEmbedding(file), embedding());
     });
     const signal = AbortSignal.abort();
-    assert.equal((await refusal(() => opened("tiny", () => {}, { signal }))).code, "io.interrupted");
+    assert.equal(
+      (await refusal(() => opened("tiny", () => {}, { signal }))).code,
+      "io.interrupted",
+    );
     assert.equal(server.log.filter(({ path }) => path === "/tiny").length, 0);
   });
 

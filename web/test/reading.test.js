@@ -5,7 +5,14 @@ import { openAsBlob, readFileSync } from "node:fs";
 import { copyFile, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { before, suite, test } from "node:test";
-import { diff, engineInfo, LIMITS, openTensorFile, TensorFileError, version } from "../dist/index.js";
+import {
+  diff,
+  engineInfo,
+  LIMITS,
+  openTensorFile,
+  TensorFileError,
+  version,
+} from "../dist/index.js";
 import { fixtures, makeFixtures, readJson, refusal } from "./support.js";
 
 before(makeFixtures);
@@ -67,7 +74,8 @@ suite("dtypes", () => {
       else assert.equal(bits[at], wanted >>> 0, `${dtype} ${at}`);
     }
     const stats = await file.stats(dtype);
-    for (const key of ["nnz", "nan", "posinf", "neginf"]) assert.equal(stats[key], answer[key], key);
+    for (const key of ["nnz", "nan", "posinf", "neginf"])
+      assert.equal(stats[key], answer[key], key);
     if (typeof answer.min === "string") {
       assert.equal(String(stats.min), answer.min);
       assert.equal(String(stats.max), answer.max);
@@ -87,7 +95,8 @@ suite("dtypes", () => {
     assert.deepEqual([...columns.min], answer.column_min);
     const rows = await file.channelStats(dtype, 0);
     for (const [at, mean] of rows.mean.entries()) {
-      if (Math.abs(answer.row_mean[at]) < 1e300) close(mean, answer.row_mean[at], `${dtype} row ${at}`);
+      if (Math.abs(answer.row_mean[at]) < 1e300)
+        close(mean, answer.row_mean[at], `${dtype} row ${at}`);
     }
     const window = await file.getWindow(dtype, {
       rows: { start: 3, count: 4, step: 5 },
@@ -207,7 +216,9 @@ suite("sampling and progress", () => {
       assert.equal(error.code, "io.interrupted");
       const control = new AbortController();
       const onProgress = () => control.abort();
-      const late = await refusal(() => file.stats("embedding", { signal: control.signal, onProgress }));
+      const late = await refusal(() =>
+        file.stats("embedding", { signal: control.signal, onProgress }),
+      );
       assert.equal(late.code, "io.interrupted");
       assert.equal((await file.getTensor("embedding")).data.length, 1 << 20);
     }));
@@ -231,7 +242,10 @@ suite("verification", () => {
         assert.equal(report.root, name === "footed" ? undefined : true);
         assert.equal(told.length, 4);
         assert.equal(last[0], last[1]);
-        assert.equal((await file.verify("head")).tensors.get("head"), name === "footed" ? undefined : true);
+        assert.equal(
+          (await file.verify("head")).tensors.get("head"),
+          name === "footed" ? undefined : true,
+        );
       });
     }
   });
@@ -276,9 +290,13 @@ suite("verification", () => {
       },
       { root: roots.digested },
     );
-    const other = await refusal(() => openTensorFile(at("full.deathtensors"), { root: "0".repeat(64) }));
+    const other = await refusal(() =>
+      openTensorFile(at("full.deathtensors"), { root: "0".repeat(64) }),
+    );
     assert.equal(other.code, "integrity.root");
-    const without = await refusal(() => openTensorFile(at("plain.deathtensors"), { root: roots.full }));
+    const without = await refusal(() =>
+      openTensorFile(at("plain.deathtensors"), { root: roots.full }),
+    );
     assert.equal(without.code, "integrity.root");
   });
 });
@@ -380,7 +398,8 @@ suite("the rest", () => {
       "usage.source": () => openTensorFile(7),
       "usage.option": () => openTensorFile(at("plain.deathtensors"), { limits: { tensor: 1 } }),
       "limit.tensors": () => openTensorFile(at("plain.deathtensors"), { limits: { tensors: 3 } }),
-      "prefix.magic": () => openTensorFile(new TextEncoder().encode("<!doctype html><p>not found here")),
+      "prefix.magic": () =>
+        openTensorFile(new TextEncoder().encode("<!doctype html><p>not found here")),
     };
     for (const [code, work] of Object.entries(codes)) {
       const error = await refusal(work);

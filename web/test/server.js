@@ -11,7 +11,12 @@ export async function serve(files) {
   const state = { log: [], faults: [], latency: 0, url: "", close: async () => {} };
   const server = createServer(async (request, response) => {
     const url = new URL(request.url, "http://localhost");
-    const entry = { path: url.pathname, range: request.headers.range, headers: request.headers, sent: 0 };
+    const entry = {
+      path: url.pathname,
+      range: request.headers.range,
+      headers: request.headers,
+      sent: 0,
+    };
     state.log.push(entry);
     if (state.latency > 0) await new Promise((resolve) => setTimeout(resolve, state.latency));
     const nth = state.log.filter(({ path }) => path === entry.path).length;
@@ -59,7 +64,8 @@ async function answer(request, response, file, fault, entry) {
       response.writeHead(416, { "Content-Range": `bytes */${size}` }).end();
       return;
     }
-    headers["Content-Range"] ??= `bytes ${start + (fault.shift ?? 0)}-${end - 1 + (fault.shift ?? 0)}/${fault.total ?? size}`;
+    headers["Content-Range"] ??=
+      `bytes ${start + (fault.shift ?? 0)}-${end - 1 + (fault.shift ?? 0)}/${fault.total ?? size}`;
     if (fault.hideContentRange) delete headers["Content-Range"];
   }
   const bytes = await read(file, start, end);

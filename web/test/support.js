@@ -11,7 +11,9 @@ export const fixtures = `${root}build/web-fixtures`;
 export function python() {
   const found = process.env.DEATHTENSORS_PYTHON ?? `${root}build/venv/bin/python`;
   if (existsSync(found)) return found;
-  throw new Error(`${found} is missing; \`make build\` makes it, DEATHTENSORS_PYTHON names another`);
+  throw new Error(
+    `${found} is missing; \`make build\` makes it, DEATHTENSORS_PYTHON names another`,
+  );
 }
 
 /** Makes the fixtures anew, if the script that makes them or the package changed. */

@@ -12,12 +12,7 @@ export interface Face {
   decodeFrame(stored: Uint8Array, dataBytes: number, skip: number, take: number): Uint8Array;
   decodeWhole(stored: Uint8Array, dataBytes: number): Uint8Array;
   StatsReducer: new (dtype: string) => Reducer<object>;
-  HistogramReducer: new (
-    dtype: string,
-    low: number,
-    high: number,
-    bins: number,
-  ) => Reducer<object>;
+  HistogramReducer: new (dtype: string, low: number, high: number, bins: number) => Reducer<object>;
   ChannelReducer: new (dtype: string, shape: Float64Array, axis: number) => ChannelReducer;
   Sha256: new () => Reducer<string>;
   decodeFloats(dtype: string, bytes: Uint8Array): Float32Array;

@@ -104,12 +104,7 @@ export class Executor {
       case "stats":
         return new this.#face.StatsReducer(gather.dtype);
       case "histogram":
-        return new this.#face.HistogramReducer(
-          gather.dtype,
-          gather.low,
-          gather.high,
-          gather.bins,
-        );
+        return new this.#face.HistogramReducer(gather.dtype, gather.low, gather.high, gather.bins);
       case "channels":
         return new this.#face.ChannelReducer(
           gather.dtype,
@@ -145,7 +140,9 @@ function same(a: Uint8Array, b: Uint8Array): boolean {
   if (a.byteLength !== b.byteLength) return false;
   const aligned = (a.byteOffset | b.byteOffset) % 4 === 0;
   const words = aligned ? a.byteLength >> 2 : 0;
-  const [left, right] = [a, b].map((x) => (words ? new Uint32Array(x.buffer, x.byteOffset, words) : x));
+  const [left, right] = [a, b].map((x) =>
+    words ? new Uint32Array(x.buffer, x.byteOffset, words) : x,
+  );
   for (let at = 0; at < words; at++) if (left[at] !== right[at]) return false;
   for (let at = words * 4; at < a.byteLength; at++) if (a[at] !== b[at]) return false;
   return true;

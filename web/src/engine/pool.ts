@@ -1,9 +1,9 @@
 import { asError, TensorFileError, throwIfAborted, unlessAborted, usage } from "../errors.ts";
 import { isNode, nodeModule } from "../source/node.ts";
-import { Executor, type Job, type Results, transferable } from "./jobs.ts";
 import { compiled, workerScript } from "./embedded.ts";
 import type { Face } from "./face.ts";
 import { instantiate } from "./instance.ts";
+import { Executor, type Job, type Results, transferable } from "./jobs.ts";
 import type { Reply } from "./worker.ts";
 
 /** More workers than this gain little and cost memory. */

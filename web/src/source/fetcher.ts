@@ -65,7 +65,8 @@ export class Fetcher {
         throwIfAborted(signal);
         // What never worked is probably forbidden; one more try is enough.
         const left = reached || !(error instanceof Transient && error.code === "network.cors");
-        if (!(error instanceof Transient) || tried >= (left ? most : Math.min(most, 1))) throw error;
+        if (!(error instanceof Transient) || tried >= (left ? most : Math.min(most, 1)))
+          throw error;
         const wait = error.after ?? FIRST_WAIT * 2 ** tried * (0.5 + Math.random());
         if (wait > LONGEST_WAIT) throw error;
         this.counters.retries++;
@@ -187,14 +188,19 @@ export class Fetcher {
   #unreachable(url: string, cause: unknown): TensorFileError {
     const { navigator } = globalThis as { navigator?: { onLine?: boolean } };
     if (navigator?.onLine === false) {
-      return new TensorFileError({ code: "network.offline", message: "this device is offline", cause });
+      return new TensorFileError({
+        code: "network.offline",
+        message: "this device is offline",
+        cause,
+      });
     }
     // Only a name: the runtime's own text may hold the address with its secrets.
     if (!(cause instanceof TypeError)) {
       const error = asError(cause);
       if (error.code !== "internal.failed") return error;
     }
-    const page = typeof document === "undefined" ? "" : ", or it does not allow other sites to read it (CORS)";
+    const page =
+      typeof document === "undefined" ? "" : ", or it does not allow other sites to read it (CORS)";
     return new Transient({
       code: "network.cors",
       message: `the server could not be reached${page}: ${cleanUrl(url)}`,

@@ -97,7 +97,13 @@ class HttpFeed implements Feed {
   }
 
   /** One request for one range, by the direct way if there is one that works. */
-  async #range(start: number, end: number, signal: AbortSignal | undefined, sink: Sink, first = false) {
+  async #range(
+    start: number,
+    end: number,
+    signal: AbortSignal | undefined,
+    sink: Sink,
+    first = false,
+  ) {
     const direct = this.#direct;
     if (direct !== undefined) {
       try {
@@ -188,7 +194,13 @@ class HttpFeed implements Feed {
   }
 
   /** A server that knows no ranges: the file is taken if it is no longer than what was asked for. */
-  async #takeWhole(url: string, start: number, end: number, answer: Answer, sink: Sink): Promise<Head> {
+  async #takeWhole(
+    url: string,
+    start: number,
+    end: number,
+    answer: Answer,
+    sink: Sink,
+  ): Promise<Head> {
     const declared = Number(answer.response.headers.get("content-length") ?? 0);
     const most = Math.max(end - start, FIRST_REQUEST);
     const pieces: Uint8Array[] = [];
@@ -266,7 +278,8 @@ class HttpFeed implements Feed {
     const url = this.#direct ?? this.#place.url;
     return this.#fetcher.request(url, { Range: range }, signal, async (answer) => {
       const { response } = answer;
-      if (response.status !== 206 && response.status !== 416) throw statusError(url, response, answer);
+      if (response.status !== 206 && response.status !== 416)
+        throw statusError(url, response, answer);
       answer.abandon();
       return response.status === 416 ? undefined : look(response.headers);
     });
@@ -274,7 +287,13 @@ class HttpFeed implements Feed {
 }
 
 /** Reads a body of exactly the announced length; only the first answer of a short file may be less. */
-async function readExactly(answer: Answer, head: Head, url: string, sink: Sink, mayBeShort: boolean) {
+async function readExactly(
+  answer: Answer,
+  head: Head,
+  url: string,
+  sink: Sink,
+  mayBeShort: boolean,
+) {
   const length = head.end - head.start;
   let got = 0;
   try {

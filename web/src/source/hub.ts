@@ -9,7 +9,8 @@ export type HubPlace = Extract<ParsedSource, { kind: "hub" }>;
 
 const REPOSITORY = /^[\w.-]+\/[\w.-]+$/;
 const COMMIT = /^[0-9a-f]{40}$/;
-const OPENABLE = /\.(deathtensors|dt|safetensors)$|\.safetensors\.index\.json$|\.(deathtensors|dt)\.json$/i;
+const OPENABLE =
+  /\.(deathtensors|dt|safetensors)$|\.safetensors\.index\.json$|\.(deathtensors|dt)\.json$/i;
 /** A repository with more files than this is not listed in full. */
 const MOST_PAGES = 200;
 
@@ -51,7 +52,8 @@ function parseReference(text: string): HubPlace {
   const [name, early] = splitRevision(parts.shift() ?? "");
   let revision = early;
   // A revision such as refs/pr/1 holds slashes itself.
-  if (revision === "refs" && parts.length >= 2) revision = ["refs", ...parts.splice(0, 2)].join("/");
+  if (revision === "refs" && parts.length >= 2)
+    revision = ["refs", ...parts.splice(0, 2)].join("/");
   let path = parts.join("/");
   const late = /^(.*)@([^@/]+|refs\/[^@/]+\/[^@/]+)$/.exec(path);
   if (late && revision === undefined) [, path, revision] = late;
@@ -152,7 +154,8 @@ export class Hub {
   async list(place: HubPlace, signal?: AbortSignal, recursive = true): Promise<HubEntry[]> {
     const entries: HubEntry[] = [];
     const folder = place.path ? `/${encodePath(place.path)}` : "";
-    let url: string | undefined = `${this.#api(place)}/tree/${encodeURIComponent(place.revision)}${folder}`;
+    let url: string | undefined =
+      `${this.#api(place)}/tree/${encodeURIComponent(place.revision)}${folder}`;
     if (recursive) url += "?recursive=true";
     for (let page = 0; url && page < MOST_PAGES; page++) {
       const { value, link }: { value: unknown; link: string | null } = await this.#fetcher.json(

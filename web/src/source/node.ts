@@ -67,7 +67,6 @@ export async function nodeFeed(path: string): Promise<Feed & { close(): void }> 
   }
 }
 
-
 /** The path of a file beside another. */
 export async function beside(path: string, name: string): Promise<string> {
   const { dirname, join } = await nodeModule<typeof import("node:path")>("path");

@@ -17,12 +17,12 @@ help: ## show this list
 	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-10s %s\n", $$1, $$2 }'
 
 .PHONY: build
-build: .venv ## build everything and install the package into build/venv
+build: .venv .viewer ## build everything and install the package into build/venv
 	@$(STEP) "cargo build" cargo build --workspace --release
 	@$(STEP) "package into build/venv" tests/tools/venv.sh package
 
 .PHONY: demo
-demo: ## convert real weights there and back, and look at them (about two minutes)
+demo: .viewer ## convert real weights there and back, and look at them (a few minutes)
 	@tests/tools/demo.sh
 
 .PHONY: test
@@ -31,6 +31,7 @@ test: ## install what it needs, then check everything
 	@$(MAKE) .venv .rust-lint .ruff rust
 	@$(MAKE) python .types sdist
 	@$(STEP) "demo" tests/tools/demo.sh
+	@$(MAKE) web
 	@date -u '+all passed %Y-%m-%d %H:%M:%S UTC'
 
 .PHONY: lint
@@ -49,6 +50,17 @@ python: .package ## the Python tests, against the installed package
 sdist: .requirements ## the source distribution: build, install, use
 	@$(STEP) "sdist in a clean environment" tests/tools/sdist.sh
 
+.PHONY: web
+web: .package ## the npm package and the viewer: in Node, as packed, in real Chromium
+	@$(STEP) "biome and tsc" npm run --silent check --prefix web
+	@$(STEP) "npm package in Node" npm run --silent test --prefix web
+	@$(STEP) "npm package as packed" npm run --silent packed --prefix web
+	@$(STEP) "viewer in Chromium" npm run --silent e2e --prefix web
+
+.PHONY: wasm
+wasm: .npm ## the core for JavaScript, into web/src/wasm; prints its size
+	@$(STEP) "wasm" tests/tools/wasm.sh
+
 .PHONY: bench
 bench: .package ## the table of times against other libraries (a quarter of an hour)
 	@$(STEP) "what it compares with (benches/requirements.txt)" $(VENV)/bin/pip install -r benches/requirements.txt
@@ -62,14 +74,20 @@ vectors: ## write the conformance vectors again
 clean: ## delete everything that was built
 	rm -rf build target
 
-.PHONY: .venv .requirements .package .rust-lint .ruff .types
+.PHONY: .npm .viewer .venv .requirements .package .rust-lint .ruff .types
 .venv:
 	@$(STEP) "virtual environment" tests/tools/venv.sh create
 
 .requirements: .venv
 	@$(STEP) "what the tests need (tests/requirements.txt)" tests/tools/venv.sh requirements
 
-.package: .requirements
+.npm:
+	@$(STEP) "what the npm package is built with" tests/tools/npm.sh
+
+.viewer: wasm
+	@$(STEP) "npm package and viewer" tests/tools/viewer.sh
+
+.package: .requirements .viewer
 	@$(STEP) "package from ./python" tests/tools/venv.sh package
 
 .rust-lint:

@@ -92,6 +92,11 @@ for file in model.safetensors plain.deathtensors model.deathtensors back.safeten
     'BEGIN { printf "  %-22s %12d bytes  %6.1f %%\n", name, n, 100 * n / of }'
 done
 
+title "Look at it in the browser"
+cat <<'TEXT'
+  build/venv/bin/deathtensors view build/demo/model.deathtensors
+TEXT
+
 title "What to try next"
 cat <<'TEXT'
   source build/venv/bin/activate

@@ -29,9 +29,8 @@ demo: .viewer ## convert real weights there and back, and look at them (a few mi
 test: ## install what it needs, then check everything
 	@date -u '+started %Y-%m-%d %H:%M:%S UTC'
 	@$(MAKE) .venv .rust-lint .ruff rust
-	@$(MAKE) python .types sdist
+	@$(MAKE) python .types sdist web
 	@$(STEP) "demo" tests/tools/demo.sh
-	@$(MAKE) web
 	@date -u '+all passed %Y-%m-%d %H:%M:%S UTC'
 
 .PHONY: lint

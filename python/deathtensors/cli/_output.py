@@ -34,6 +34,8 @@ def warn(text: str) -> None:
 
 def encodable(text: str, stream: IO[str] | None) -> str:
     """The text with what the stream cannot encode escaped."""
+    if text.isascii():
+        return text
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
@@ -99,11 +101,13 @@ def say_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     room = _terminal_width()
     # What the terminal cannot show is escaped first, since that makes it wider.
     rows = [[encodable(cell, sys.stdout) for cell in row] for row in rows]
+    taken = [
+        max([_width(column.head), *(_width(row[at]) for row in rows)])
+        for at, column in enumerate(columns)
+    ]
     kept = list(range(len(columns)))
     while True:
-        widths = [
-            max([_width(columns[at].head), *(_width(row[at]) for row in rows)]) for at in kept
-        ]
+        widths = [taken[at] for at in kept]
         excess = sum(widths) + len(_GAP) * (len(kept) - 1) - room
         spare = [at for at in kept if columns[at].optional]
         least = _FAIR_WIDTH if spare else _LEAST_WIDTH
@@ -116,17 +120,17 @@ def say_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         if excess <= 0 or not spare:
             break
         kept.remove(spare[-1])
+    places = [(at, width, columns[at].right) for at, width in zip(kept, widths)]
+    lines = []
     for row in [[column.head for column in columns], *rows]:
-        cells = [
-            _pad(shorten(row[at], width), width, columns[at].right)
-            for at, width in zip(kept, widths)
-        ]
-        say(shorten(_GAP.join(cells).rstrip(), room))
+        cells = [_fit(row[at], width, right) for at, width, right in places]
+        lines.append(shorten(_GAP.join(cells).rstrip(), room))
+    print("\n".join(lines))
 
 
 def shorten(text: str, width: int) -> str:
     """The text cut in the middle, so that it is no wider than ``width`` columns."""
-    if _width(text) <= width:
+    if len(text) * 2 <= width or _width(text) <= width:
         return text
     mark = "…" if encodable("…", sys.stdout) == "…" else "~"
     if width < 2:
@@ -141,9 +145,11 @@ def shorten(text: str, width: int) -> str:
     return f"{start}{mark}{end}"
 
 
-def _pad(text: str, width: int, right: bool) -> str:
-    spaces = " " * (width - _width(text))
-    return spaces + text if right else text + spaces
+def _fit(text: str, width: int, right: bool) -> str:
+    if not text.isascii() or len(text) > width:
+        text = shorten(text, width)
+        width += len(text) - _width(text)
+    return text.rjust(width) if right else text.ljust(width)
 
 
 def _width(text: str) -> int:

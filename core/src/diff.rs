@@ -2,6 +2,7 @@
 
 use crate::dtype::Dtype;
 use crate::header::{Header, Metadata};
+use crate::order;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
@@ -71,7 +72,7 @@ pub fn compare<'a>(a: &'a Header, b: &'a Header, trust_digests: bool) -> Diff<'a
 fn sorted_names(header: &Header) -> Vec<(&str, usize)> {
     let names = header.tensors().enumerate().map(|(nth, t)| (t.name, nth));
     let mut names: Vec<_> = names.collect();
-    names.sort_unstable();
+    order::sort(&mut names);
     names
 }
 

@@ -8,6 +8,7 @@
 use crate::catalogue::{Catalogue, part};
 use crate::error::{Code, Error, Result};
 use crate::header::Header;
+use crate::order;
 use crate::prefix::u32_at;
 use alloc::format;
 use alloc::vec::Vec;
@@ -364,7 +365,7 @@ fn runs(header: &Header, start: u64, frame_bytes: u64) -> Vec<Range<u64>> {
     let spans = header.tensors().map(|t| (t.start, t.end));
     let mut spans: Vec<_> = spans.filter(|s| s.0 < s.1 && s.0 >= start).collect();
     if !spans.is_sorted() {
-        spans.sort_unstable();
+        order::sort(&mut spans);
     }
     let mut runs = Vec::new();
     let mut open = start..start;

@@ -9,6 +9,7 @@ mod write;
 pub(crate) use write::{push_ascii_string, push_string, push_strings, push_u64, push_u64s};
 
 use crate::error::{Code, Error, Result};
+use crate::order;
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
@@ -464,7 +465,7 @@ impl<'a> Keys<'a> {
         if self.0.len() < 2 {
             return Ok(());
         }
-        self.0.sort_unstable();
+        order::sort(&mut self.0);
         match self.0.windows(2).find(|pair| pair.first() == pair.last()) {
             Some(pair) => Err(duplicate_key(pair.first().map_or("", |key| key))),
             None => Ok(()),

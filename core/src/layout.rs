@@ -2,6 +2,7 @@
 
 use crate::error::{Code, Error, Result};
 use crate::header::Header;
+use crate::order;
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -50,7 +51,7 @@ pub(crate) fn check_overlap(header: &Header) -> Result<()> {
         return Ok(());
     }
     let mut sorted: Vec<_> = spans().collect();
-    sorted.sort_unstable();
+    order::sort(&mut sorted);
     for (a, b) in sorted.iter().zip(sorted.iter().skip(1)) {
         let same = (a.0, a.1) == (b.0, b.1);
         if !same && b.0 < a.1 {

@@ -34,6 +34,7 @@ mod json;
 mod layout;
 mod limits;
 pub mod manifest;
+mod order;
 mod plan;
 mod prefix;
 pub mod ranges;

@@ -1,5 +1,6 @@
 //! From what is wanted to what is fetched, for readers to whom a request is dear.
 
+use crate::order;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -19,7 +20,7 @@ use core::ops::Range;
 pub fn coalesce(ranges: &[Range<u64>], gap: u64, longest: u64) -> Vec<Range<u64>> {
     let wanted = ranges.iter().filter(|range| range.start < range.end);
     let mut sorted: Vec<_> = wanted.cloned().collect();
-    sorted.sort_unstable_by_key(|range| (range.start, range.end));
+    order::sort_by(&mut sorted, |a, b| (a.start, a.end).cmp(&(b.start, b.end)));
     let mut fetches: Vec<Range<u64>> = Vec::new();
     for range in sorted {
         if let Some(last) = fetches.last_mut() {

@@ -10,6 +10,7 @@ use crate::error::{Code, Error, Kind, Result};
 use crate::header::check_name;
 use crate::json::{Keys, Reader};
 use crate::limits::Limits;
+use crate::order;
 use crate::plan::TensorSpec;
 use crate::prefix::{MAGIC, u64_at};
 use crate::sniff::{Other, sniff};
@@ -242,7 +243,7 @@ fn read_numbers(reader: &mut Reader<'_>, field: &str, most: u64) -> Result<Vec<u
 
 fn check_names(tensors: &[Tensor]) -> Result<()> {
     let mut names: Vec<&str> = tensors.iter().map(|t| t.name.as_str()).collect();
-    names.sort_unstable();
+    order::sort(&mut names);
     let twice = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b);
     match twice {
         Some((name, _)) => Err(invalid("two tensors have the same name").tensor(name)),
@@ -252,10 +253,11 @@ fn check_names(tensors: &[Tensor]) -> Result<()> {
 
 /// Refuses holes, overlaps and data that no tensor owns.
 fn check_coverage(tensors: &[Tensor], data_bytes: u64) -> Result<()> {
-    let mut sorted: Vec<&Tensor> = tensors.iter().collect();
-    sorted.sort_by_key(|t| (t.data.start, t.data.end));
+    let mut sorted: Vec<(usize, &Tensor)> = tensors.iter().enumerate().collect();
+    let key = |&(nth, tensor): &(usize, &Tensor)| (tensor.data.start, tensor.data.end, nth);
+    order::sort_by(&mut sorted, |a, b| key(a).cmp(&key(b)));
     let mut end = 0;
-    for tensor in sorted {
+    for (_, tensor) in sorted {
         if tensor.data.start != end {
             let hole = tensor.data.start > end;
             let message = if hole {

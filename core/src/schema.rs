@@ -5,6 +5,7 @@ mod text;
 use crate::dtype::Dtype;
 use crate::error::{Code, Error, Result};
 use crate::header::{Header, TensorInfo, nearest};
+use crate::order;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -59,7 +60,7 @@ impl Schema {
         self.push_missing(header, &mut problems);
         if !self.allow_extra {
             let mut names: Vec<_> = self.extra_names(header).collect();
-            names.sort_unstable();
+            order::sort(&mut names);
             problems.extend(names.into_iter().map(|name| {
                 mismatch(
                     name,

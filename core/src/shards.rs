@@ -9,6 +9,7 @@ use crate::error::{Code, Error, Result};
 use crate::header::{Header, check_name, nearest};
 use crate::json::{push_string, push_u64};
 use crate::limits::Limits;
+use crate::order;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -82,7 +83,9 @@ impl ShardIndex {
         for &place in &sorted {
             check_name(index.name(place), limits)?;
         }
-        sorted.sort_unstable_by(|&a, &b| index.name(a).cmp(index.name(b)).then(a.cmp(&b)));
+        order::sort_by(&mut sorted, |&a, &b| {
+            index.name(a).cmp(index.name(b)).then(a.cmp(&b))
+        });
         for (&a, &b) in sorted.iter().zip(sorted.iter().skip(1)) {
             if index.name(a) == index.name(b) {
                 return Err(
@@ -281,7 +284,7 @@ fn check_paths(shards: &[Shard]) -> Result<()> {
         check_path(&shard.path)?;
         paths.push(&shard.path);
     }
-    paths.sort_unstable();
+    order::sort(&mut paths);
     match paths.windows(2).find(|pair| pair.first() == pair.last()) {
         Some(pair) => Err(
             Error::new(Code::ShardsList, "the index names a shard twice")

@@ -1,8 +1,8 @@
 //! Refusals on their way to JavaScript.
 
+use crate::globals::{Object, set};
 use crate::json::Json;
 use deathtensors_core::Error;
-use js_sys::{Object, Reflect};
 use wasm_bindgen::JsValue;
 
 pub(crate) type Result<T, E = Failure> = core::result::Result<T, E>;
@@ -87,11 +87,6 @@ impl From<Failure> for JsValue {
         }
         object.into()
     }
-}
-
-/// Sets a field of an object that was made here, which cannot fail.
-pub(crate) fn set(object: &Object, key: &str, value: impl Into<JsValue>) {
-    let _always_true = Reflect::set(object, &key.into(), &value.into());
 }
 
 /// Memory for `bytes` bytes, or a refusal.

@@ -61,12 +61,12 @@ impl Model {
         Ok(true)
     }
 
-    /// How many frames the seek table lists; 0 without one.
+    /// How many frames the seek table lists; undefined without one.
     #[wasm_bindgen(js_name = frameCount)]
-    pub fn frame_count(&self) -> f64 {
+    pub fn frame_count(&self) -> Option<f64> {
         match &self.table {
-            Table::Frames(table) => table.len() as f64,
-            _ => 0.0,
+            Table::Frames(table) => Some(table.len() as f64),
+            _ => None,
         }
     }
 

@@ -11,6 +11,7 @@ mod codec;
 mod convert;
 mod failure;
 mod frames;
+mod globals;
 mod json;
 mod model;
 mod opening;

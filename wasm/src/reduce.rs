@@ -1,10 +1,10 @@
 //! What is worked out from a tensor's bytes as they come.
 
 use crate::convert::{place, whole, wholes};
-use crate::failure::{Failure, Result, set};
+use crate::failure::{Failure, Result};
+use crate::globals::{Float64Array, Object, set};
 use deathtensors_core::stats::{Accumulator, Channels, Histogram, Number};
 use deathtensors_core::{Dtype, digest};
-use js_sys::{BigInt, Float64Array, Object};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -72,9 +72,7 @@ fn number(value: Number) -> JsValue {
         Number::Float(x) => x.into(),
         Number::Int(n) if (-SAFE..=SAFE).contains(&n) => (n as f64).into(),
         // The largest integers are those of U64 and the smallest those of I64.
-        Number::Int(n) => i64::try_from(n)
-            .map_or_else(|_| BigInt::from(n as u64), BigInt::from)
-            .into(),
+        Number::Int(n) => i64::try_from(n).map_or_else(|_| (n as u64).into(), Into::into),
     }
 }
 
@@ -100,10 +98,10 @@ impl HistogramReducer {
     #[wasm_bindgen(unchecked_return_type = "HistogramOfBytes")]
     pub fn finish(self) -> Object {
         let object = Object::new();
-        set(&object, "edges", Float64Array::from(self.0.edges()));
+        set(&object, "edges", Float64Array::new(self.0.edges()));
         let found = self.0.finish();
         let counts: Vec<f64> = found.counts.iter().map(|&count| count as f64).collect();
-        set(&object, "counts", Float64Array::from(&counts[..]));
+        set(&object, "counts", Float64Array::new(&counts[..]));
         for (key, value) in [
             ("below", found.under - found.neginf),
             ("above", found.over - found.posinf),
@@ -151,7 +149,7 @@ impl ChannelReducer {
         let object = Object::new();
         let field = |key: &str, value: &dyn Fn(usize) -> f64| {
             let values: Vec<f64> = (0..found.len()).map(value).collect();
-            set(&object, key, Float64Array::from(&values[..]));
+            set(&object, key, Float64Array::new(&values[..]));
         };
         let of = |nth: usize| found.get(nth);
         field("count", &|nth| of(nth).map_or(0.0, |c| c.count as f64));

@@ -1,5 +1,6 @@
 //! Finding a tensor by name.
 
+use crate::order;
 use alloc::vec::Vec;
 
 /// Places sorted by the hash of their name, then by the name itself, with a table
@@ -51,7 +52,7 @@ impl NameIndex {
             let Some(group) = index.slots.get_mut(start as usize..end as usize) else {
                 continue;
             };
-            group.sort_unstable_by(|a, b| {
+            order::sort_by(group, |a, b| {
                 a.0.cmp(&b.0)
                     .then_with(|| name(a.1).cmp(name(b.1)))
                     .then(a.1.cmp(&b.1))

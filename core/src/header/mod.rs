@@ -10,6 +10,7 @@ mod parse;
 use crate::digest::Digest;
 use crate::dtype::Dtype;
 use crate::error::{Code, Error, Result};
+use crate::order;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -164,7 +165,7 @@ impl<'a> Metadata<'a> {
     pub fn same_as(&self, other: &Metadata<'_>) -> bool {
         fn sorted<'a>(metadata: &Metadata<'a>) -> Vec<(&'a str, &'a str)> {
             let mut pairs: Vec<_> = metadata.iter().collect();
-            pairs.sort_unstable();
+            order::sort(&mut pairs);
             pairs
         }
         self.iter().eq(other.iter()) || (self.len() == other.len() && sorted(self) == sorted(other))

@@ -66,7 +66,11 @@ impl Histogram {
             return Err(
                 Error::new(Code::UsageOption, "histogram range is not a range")
                     .expected("two finite ends, the lower first, a finite distance apart")
-                    .found(alloc::format!("{lo} to {hi}")),
+                    .found(if lo > hi {
+                        "a higher one first"
+                    } else {
+                        "another"
+                    }),
             );
         }
         let (lo, hi) = if lo == hi {

@@ -1,4 +1,11 @@
-import { asError, interrupted, TensorFileError, throwIfAborted, usage } from "../errors.ts";
+import {
+  asError,
+  interrupted,
+  TensorFileError,
+  throwIfAborted,
+  unlessAborted,
+  usage,
+} from "../errors.ts";
 import type { OpenOptions, TransferCounters } from "../types.ts";
 import { HUB } from "./hub.ts";
 
@@ -110,12 +117,12 @@ export class Fetcher {
       heard();
       return await use({
         response,
-        each: (take) => this.#each(response, take, heard),
+        each: (take) => this.#each(response, take, heard, control.signal),
         abandon: abort,
       });
     } catch (error) {
       if (signal?.aborted) throw interrupted(signal.reason);
-      if (error instanceof TensorFileError) throw error;
+      if (error instanceof TensorFileError && !silent) throw error;
       if (silent) {
         throw new Transient({
           code: "network.timeout",
@@ -164,11 +171,13 @@ export class Fetcher {
     response: Response,
     take: (bytes: Uint8Array) => boolean | undefined,
     heard: () => void,
+    signal: AbortSignal,
   ): Promise<void> {
     const reader = response.body?.getReader();
     if (!reader) return;
     for (;;) {
-      const { done, value } = await reader.read();
+      // Not every runtime ends a read when its request is aborted.
+      const { done, value } = await unlessAborted(reader.read(), signal);
       if (done) return;
       heard();
       this.counters.bytes += value.byteLength;

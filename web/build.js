@@ -7,7 +7,8 @@
  *     node build.js generated  only the texts, in `src/generated/`, for those who build from source
  */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { constants, gzipSync } from "node:zlib";
 import { build } from "vite";
@@ -44,6 +45,25 @@ generate("wasm", wasm.toString("base64"));
 const worker = await bundle("src/engine/worker.ts", { format: "iife", minify: true });
 generate("worker", JSON.stringify(worker).slice(1, -1));
 
+/** Keeps the types that the public ones are made of, under the names that they are published by. */
+function tidyTypes(dist) {
+  const reached = new Set();
+  const visit = (path) => {
+    if (reached.has(path)) return;
+    reached.add(path);
+    const text = readFileSync(path, "utf8").replace(/(from "\.{1,2}\/[^"]+)\.ts"/g, '$1.js"');
+    writeFileSync(path, text);
+    for (const [, found] of text.matchAll(/from "(\.{1,2}\/[^"]+)\.js"/g)) {
+      visit(join(dirname(path), `${found}.d.ts`));
+    }
+  };
+  visit(join(dist, "index.d.ts"));
+  for (const entry of readdirSync(dist, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath ?? entry.path, entry.name);
+    if (entry.isFile() && path.endsWith(".d.ts") && !reached.has(path)) rmSync(path);
+  }
+}
+
 if (process.argv[2] !== "generated") {
   const dist = here("dist");
   rmSync(dist, { recursive: true, force: true });
@@ -54,9 +74,7 @@ if (process.argv[2] !== "generated") {
   const tsc = here("node_modules/typescript/bin/tsc");
   const { status } = spawnSync(process.execPath, [tsc, ...types], { stdio: "inherit" });
   if (status !== 0) process.exit(1);
-  for (const part of ["engine", "generated", "wasm"]) {
-    rmSync(`${dist}/${part}`, { recursive: true, force: true });
-  }
+  tidyTypes(dist);
   const size = gzipSync(code, { level: constants.Z_BEST_COMPRESSION }).length;
   console.log(`result: dist/index.js, ${(size / 1000).toFixed(1)} KB gzipped`);
 }

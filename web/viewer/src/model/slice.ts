@@ -22,7 +22,7 @@ export function sliceOf(shape: readonly number[], view: View): Slice {
 }
 
 /** How many values a picture holds at most, down and across. */
-export const TALLEST = 256;
+export const TALLEST = 384;
 export const WIDEST = 512;
 
 /** All of it in steps, such that it fits the picture. */

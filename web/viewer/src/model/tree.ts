@@ -23,15 +23,16 @@ export interface Line {
   readonly siblings: number;
 }
 
+/** A folder while names are added to it. A tensor and a folder may have the same name. */
 interface Draft {
   path: string;
   label: string;
-  tensor?: TensorInfo;
-  children: Map<string, Draft>;
+  folders: Map<string, Draft>;
+  tensors: Node[];
 }
 
 export function treeOf(infos: readonly TensorInfo[]): Node {
-  const root: Draft = { path: "", label: "", children: new Map() };
+  const root = draft("", "");
   for (const info of infos) add(root, info);
   return finish(root);
 }
@@ -43,47 +44,67 @@ export function treeOf(infos: readonly TensorInfo[]): Node {
 const DEEPEST = 24;
 
 function add(root: Draft, info: TensorInfo) {
-  const parts = info.name.split(".");
-  if (parts.length > DEEPEST) parts.push(parts.splice(DEEPEST - 1).join("."));
-  let draft = root;
-  parts.forEach((label, i) => {
-    const path = i === 0 ? label : `${draft.path}.${label}`;
-    // A tensor may be called what is also the beginning of another's name: two nodes then.
-    const key = i === parts.length - 1 ? `tensor ${label}` : `folder ${label}`;
-    let next = draft.children.get(key);
+  const { name } = info;
+  let folder = root;
+  let from = 0;
+  for (let level = 1; level < DEEPEST; level++) {
+    const dot = name.indexOf(".", from);
+    if (dot < 0) break;
+    const label = name.slice(from, dot);
+    let next = folder.folders.get(label);
     if (!next) {
-      next = { path, label, children: new Map() };
-      draft.children.set(key, next);
+      next = draft(name.slice(0, dot), label);
+      folder.folders.set(label, next);
     }
-    draft = next;
-  });
-  draft.tensor = info;
+    folder = next;
+    from = dot + 1;
+  }
+  folder.tensors.push(leaf(info, name.slice(from)));
 }
 
-function finish(draft: Draft): Node {
-  const only = draft.children.size === 1 ? [...draft.children.values()][0] : undefined;
-  // A folder that holds one folder only is one line with it.
-  if (draft.path !== "" && only && !only.tensor) {
-    return finish({ ...only, label: `${draft.label}.${only.label}` });
-  }
-  const children = [...draft.children.values()]
-    .map(finish)
-    .sort((a, b) => natural(a.label, b.label));
-  const numbered = children.length > 1 && children.every((child) => /^\d+(\.|$)/.test(child.label));
+function draft(path: string, label: string): Draft {
+  return { path, label, folders: new Map(), tensors: [] };
+}
+
+function leaf(info: TensorInfo, label: string): Node {
   return {
-    path: draft.path,
-    label: draft.label,
-    tensor: draft.tensor,
-    children: numbered || draft.path === "" ? children : foldNumbered(draft.path, children),
-    bytes: draft.tensor?.nbytes ?? sum(children, (child) => child.bytes),
-    tensors: draft.tensor ? 1 : sum(children, (child) => child.tensors),
+    path: info.name,
+    label,
+    tensor: info,
+    children: [],
+    bytes: info.nbytes,
+    tensors: 1,
+    blocks: 0,
+  };
+}
+
+function finish({ path, label, folders, tensors }: Draft): Node {
+  const finished = [...folders.values()].map(finish);
+  const [only] = finished.length > 0 ? finished : tensors;
+  // A folder that holds one thing only is one line with it.
+  if (path !== "" && only && finished.length + tensors.length === 1) {
+    return { ...only, label: `${label}.${only.label}` };
+  }
+  const children = [...finished, ...tensors].sort((a, b) => natural(a.label, b.label));
+  const numbered = children.length > 1 && children.every(isBlock);
+  return {
+    path,
+    label,
+    tensor: undefined,
+    children: numbered || path === "" ? children : foldNumbered(path, children),
+    bytes: sum(children, (child) => child.bytes),
+    tensors: sum(children, (child) => child.tensors),
     blocks: numbered ? children.length : 0,
   };
 }
 
+function isBlock({ label }: Node): boolean {
+  return /^\d+(\.|$)/.test(label);
+}
+
 /** Numbered children among others become a folder of their own. */
 function foldNumbered(path: string, children: Node[]): Node[] {
-  const blocks = children.filter((child) => /^\d+(\.|$)/.test(child.label) && !child.tensor);
+  const blocks = children.filter((child) => isBlock(child) && !child.tensor);
   if (blocks.length < 3) return children;
   const folder: Node = {
     path: `${path}.#`,

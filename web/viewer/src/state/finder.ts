@@ -77,7 +77,11 @@ function byDimensions(a: readonly number[], b: readonly number[]): number {
   return at < 0 ? 0 : (a[at] ?? 0) - (b[at] ?? 0);
 }
 
-export const tree = computed(() => treeOf(found.value.map(({ info }) => info)));
+const whole = computed(() => treeOf(infos.value));
+
+export const tree = computed(() =>
+  filtered.value ? treeOf(found.value.map(({ info }) => info)) : whole.value,
+);
 
 export const ranges = computed(
   () => new Map(found.value.map((one) => [one.info.name, one.ranges])),
@@ -134,7 +138,7 @@ export function followFinder() {
       query.value = "";
       chosen.value = new Set();
       sort.value = undefined;
-      openFolders.value = openAtFirst(treeOf(infos.value));
+      openFolders.value = openAtFirst(whole.value);
     });
   });
   effect(() => {
@@ -146,7 +150,7 @@ export function followFinder() {
     const name = place.value.tensor;
     if (name === undefined || !opened.value?.file.has(name)) return;
     untracked(() => {
-      const way = wayTo(treeOf(infos.value), name);
+      const way = wayTo(whole.value, name);
       if (way.some((path) => !openFolders.value.has(path))) {
         openFolders.value = new Set([...openFolders.value, ...way]);
       }

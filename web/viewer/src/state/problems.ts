@@ -25,12 +25,11 @@ export function problem(tried: string, error: unknown): Problem {
   if (!shape) {
     return {
       tried,
-      title: "Something went wrong in this page",
+      title: FAULT[0],
       message: error instanceof Error ? error.message : String(error),
       kind: "viewer",
       code: "viewer.internal",
-      advice:
-        "This is a fault of the viewer, not of your file. Reloading the page may help; please report it with the words above.",
+      advice: FAULT[1],
     };
   }
   const [title, advice] = words(shape);
@@ -56,7 +55,12 @@ export function shaped(error: unknown): TensorFileErrorShape | undefined {
 
 type Words = readonly [title: string, advice: string];
 
-const DOWNLOAD = "Download it and drop it onto this page instead.";
+const FAULT: Words = [
+  "Something went wrong in this page",
+  "This is a fault of the viewer, not of your file. Reloading the page may help; please report it with the words above.",
+];
+
+const DOWNLOAD = "Or download it, and drop it onto this page.";
 
 /** By code, or by what the code begins with; the first that fits. */
 const WORDS: readonly (readonly [RegExp, Words])[] = [
@@ -113,6 +117,7 @@ const WORDS: readonly (readonly [RegExp, Words])[] = [
       `Check the address and the connection, then try again. ${DOWNLOAD}`,
     ],
   ],
+  [/^internal\./, FAULT],
   [
     /^usage\.source/,
     [

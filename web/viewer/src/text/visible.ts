@@ -4,20 +4,35 @@
 // and surrogates that stand alone.
 const HIDDEN =
   /[\p{Cc}\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]|\p{Cs}/gu;
-const HIDDEN_BUT_LAYOUT = new RegExp(HIDDEN.source, "gu");
 
-function escape(character: string): string {
+function written(character: string): string {
   return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
 }
 
 /** The text with everything that would not be seen, or would reorder it, written out. */
 export function visible(text: string): string {
-  return text.replace(HIDDEN, escape);
+  return text.replace(HIDDEN, written);
 }
 
 /** The same for text that may have lines and tabs, such as metadata. */
 export function visibleLines(text: string): string {
-  return text.replace(HIDDEN_BUT_LAYOUT, (character) =>
-    character === "\n" || character === "\t" ? character : escape(character),
+  return text.replace(HIDDEN, (character) =>
+    character === "\n" || character === "\t" ? character : written(character),
   );
+}
+
+/** The last part of a URL's path, which is the file's name; other names are as they are. */
+export function baseName(name: string): string {
+  if (!/^[a-z]+:\/\//i.test(name)) return name;
+  const last =
+    name
+      .replace(/[?#].*$/, "")
+      .replace(/\/+$/, "")
+      .split("/")
+      .at(-1) || name;
+  try {
+    return decodeURIComponent(last);
+  } catch {
+    return last;
+  }
 }

@@ -10,10 +10,10 @@ export function AccessPanel() {
   useEffect(() => {
     if (!open.value) return;
     const close = (event: Event) => {
-      const escape = event instanceof KeyboardEvent && event.key === "Escape";
+      const escaped = event instanceof KeyboardEvent && event.key === "Escape";
       const outside =
         !(event instanceof KeyboardEvent) && !panel.current?.contains(event.target as Node);
-      if (escape || outside) open.value = false;
+      if (escaped || outside) open.value = false;
     };
     addEventListener("pointerdown", close);
     addEventListener("keydown", close);

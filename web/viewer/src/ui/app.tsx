@@ -21,6 +21,7 @@ export function App() {
     openLocal(comparing.value && opened.value ? "other" : "main", event.dataTransfer?.files ?? []);
   };
   return (
+    // biome-ignore lint/a11y/noStaticElementInteractions: files may be dropped anywhere
     <div
       class="page"
       data-testid="drop-zone"
@@ -34,9 +35,9 @@ export function App() {
       }}
       onDrop={drop}
     >
-      <a class="skip" href="#main" onClick={skip}>
+      <button type="button" class="skip" onClick={skip}>
         Skip to the content
-      </a>
+      </button>
       <Header />
       <div class="body" data-find={tab.value} data-drawer={drawer.value}>
         {opened.value && <Finder />}
@@ -66,9 +67,7 @@ export function App() {
   );
 }
 
-/** The address behind `#` is the page's own, so no link may change it. */
-function skip(event: Event) {
-  event.preventDefault();
+function skip() {
   document.getElementById("main")?.focus();
 }
 

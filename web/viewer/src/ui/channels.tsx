@@ -45,7 +45,6 @@ export function Channels({ now, info }: { now: Opened; info: TensorInfo }) {
             }}
           >
             {info.shape.map((size, i) => (
-              // biome-ignore lint/suspicious/noArrayIndexKey: an axis is its number
               <option key={i} value={i}>
                 axis {i} ({numbers.whole(size)})
                 {info.shape.length === 2 ? (i === 0 ? ", rows" : ", columns") : ""}
@@ -79,20 +78,13 @@ function Chart({ stats }: { stats: ChannelStats }) {
   const width = Math.max(200, useWidth(box));
   const pointed = useSignal<Column | undefined>(undefined);
   const columns = columnsOf(stats, Math.floor(width / 2));
-  const low = columns.reduce(
-    (least, { min }) => (min < least ? min : least),
-    Number.POSITIVE_INFINITY,
-  );
-  const high = columns.reduce(
-    (most, { max }) => (max > most ? max : most),
-    Number.NEGATIVE_INFINITY,
-  );
-  const each = width / columns.length;
-  const x = (i: number) => (i + 0.5) * each;
-  const y = (value: number) => 4 + ((HEIGHT - 8) * (high - value)) / (high - low || 1);
   const known = columns.flatMap((column, i) =>
-    Number.isFinite(column.mean) ? [{ column, x: x(i) }] : [],
+    Number.isFinite(column.mean) ? [{ column, x: (i + 0.5) * (width / columns.length) }] : [],
   );
+  const low = known.reduce((least, { column }) => Math.min(least, column.min), Infinity);
+  const high = known.reduce((most, { column }) => Math.max(most, column.max), -Infinity);
+  const each = width / columns.length;
+  const y = (value: number) => 4 + ((HEIGHT - 8) * (high - value)) / (high - low || 1);
   const band = (upper: (one: Column) => number, lower: (one: Column) => number) =>
     [
       ...known.map(({ column, x }) => `${x.toFixed(1)},${y(upper(column)).toFixed(1)}`),
@@ -168,7 +160,6 @@ function Loudest({ stats }: { stats: ChannelStats }) {
           <tr key={i} data-testid="channel-row" data-index={i}>
             <th scope="row">{numbers.whole(i)}</th>
             {[stats.min, stats.max, stats.mean, stats.stddev].map((values, column) => (
-              // biome-ignore lint/suspicious/noArrayIndexKey: the columns above
               <td key={column} title={numbers.exactly(values[i] as number)}>
                 {numbers.figure(values[i] as number)}
               </td>

@@ -5,7 +5,7 @@ import { bytesToCompare, compareNow, comparing, comparison } from "../state/chec
 import { place } from "../state/location.ts";
 import { closeOther, opened, openLocal, openSource, other } from "../state/session.ts";
 import * as numbers from "../text/numbers.ts";
-import { visible } from "../text/visible.ts";
+import { baseName, visible } from "../text/visible.ts";
 import { openTensor } from "./keys.ts";
 import { ProblemCard } from "./problem.tsx";
 import { ProgressBar } from "./progress.tsx";
@@ -19,8 +19,8 @@ export function Compare() {
     <section class="compare" aria-labelledby="compare-title">
       <header class="title">
         <h2 id="compare-title">
-          Compare {visible(opened.value?.file.facts.name ?? "")}
-          {other.value && ` with ${visible(other.value.file.facts.name)}`}
+          Compare {visible(baseName(opened.value?.file.facts.name ?? ""))}
+          {other.value && ` with ${visible(baseName(other.value.file.facts.name))}`}
         </h2>
         <button
           type="button"

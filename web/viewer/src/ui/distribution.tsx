@@ -101,7 +101,9 @@ function StatsList({ stats }: { stats: Stats }) {
             title={numbers.exactly(value)}
             data-odd={(key === "nan" || key === "inf") && value !== 0}
           >
-            {numbers.figure(value)}
+            {typeof value === "number" && Number.isInteger(value) && value > 99_999
+              ? numbers.count(value)
+              : numbers.figure(value)}
           </dd>
         </div>
       ))}

@@ -3,7 +3,7 @@ import { comparing } from "../state/checks.ts";
 import { dtypes } from "../state/finder.ts";
 import type { Opened } from "../state/session.ts";
 import * as numbers from "../text/numbers.ts";
-import { visible } from "../text/visible.ts";
+import { baseName, visible } from "../text/visible.ts";
 import { ByteMap } from "./byte-map.tsx";
 import { Compare } from "./compare.tsx";
 import { CopyButton } from "./copy.tsx";
@@ -20,7 +20,7 @@ export function FilePage({ opened }: { opened: Opened }) {
       {comparing.value && <Compare />}
       <header class="title">
         <h2 id="file-title" data-testid="file-name" title={visible(opened.tried)}>
-          {visible(facts.name)}
+          {visible(baseName(facts.name))}
         </h2>
         <CopyButton
           what="link"
@@ -120,7 +120,9 @@ function Distribution() {
         <thead>
           <tr>
             <th scope="col">Dtype</th>
-            <th scope="col">Share of bytes</th>
+            <th scope="col" class="left">
+              Share of bytes
+            </th>
             <th scope="col">Bytes</th>
             <th scope="col">Values</th>
             <th scope="col">Tensors</th>
@@ -134,7 +136,7 @@ function Distribution() {
                 <th scope="row">
                   <DtypeTag dtype={dtype} />
                 </th>
-                <td>
+                <td class="left">
                   <span class="bar" aria-hidden="true">
                     <span style={{ width: `${100 * share}%` }} />
                   </span>

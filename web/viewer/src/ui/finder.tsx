@@ -12,7 +12,7 @@ import {
 import { place } from "../state/location.ts";
 import { opened } from "../state/session.ts";
 import * as numbers from "../text/numbers.ts";
-import { visible } from "../text/visible.ts";
+import { baseName, visible } from "../text/visible.ts";
 import { ByteMap } from "./byte-map.tsx";
 import { Swatch } from "./dtype.tsx";
 import { openTensor } from "./keys.ts";
@@ -40,7 +40,7 @@ export function Finder() {
         title="The file’s own page (f)"
         onClick={() => openTensor(undefined)}
       >
-        <span class="file-button-name">{visible(facts.name)}</span>
+        <span class="file-button-name">{visible(baseName(facts.name))}</span>
         <span class="file-button-facts">{numbers.bytes(facts.fileBytes)}</span>
       </button>
       <Search />

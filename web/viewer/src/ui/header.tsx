@@ -83,7 +83,6 @@ function SourceForm() {
   const typed = useSignal(place.value.source ?? "");
   const picker = useRef<HTMLInputElement>(null);
   const { source } = place.value;
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the box follows the address
   useEffect(() => {
     typed.value = localFile.value === undefined ? (source ?? "") : "";
   }, [source, localFile.value]);

@@ -17,7 +17,7 @@ interface Props {
   waiting: boolean;
 }
 
-const HIGHEST = 400;
+const HIGHEST = 420;
 
 /** The picture itself: one pixel of the canvas for one value, enlarged by a whole number. */
 export function HeatmapCanvas({ window, rows, columns, name, waiting }: Props) {
@@ -120,7 +120,7 @@ export function HeatmapCanvas({ window, rows, columns, name, waiting }: Props) {
 
 function spanWords(what: string, { start, count, step }: Required<Span>): string {
   const end = start + (count - 1) * step;
-  const every = step > 1 ? `, every ${numbers.whole(step)}th` : "";
+  const every = step > 1 ? ` in steps of ${numbers.whole(step)}` : "";
   return count === 0
     ? `no ${what}`
     : `${what} ${numbers.whole(start)} to ${numbers.whole(end)}${every}`;
@@ -131,8 +131,8 @@ function enlarge({ rows, columns }: Window, width: number): [across: number, dow
   if (width === 0 || rows === 0 || columns === 0) return [1, 1];
   // Wider than the page: shrunk as little as possible.
   if (columns > width) return [width / columns, Math.max(1, Math.ceil(24 / rows))];
-  const widest = Math.min(48, Math.floor(width / columns));
-  const tallest = Math.max(1, Math.min(48, Math.floor(HIGHEST / rows)));
+  const widest = Math.min(40, Math.floor(width / columns));
+  const tallest = Math.max(1, Math.min(40, Math.floor(HIGHEST / rows)));
   const square = Math.min(widest, tallest);
   // A few long rows, or a few long columns, would be lines too thin to see.
   const across = Math.min(widest, Math.max(square, Math.ceil(32 / columns)));

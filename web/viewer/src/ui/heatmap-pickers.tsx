@@ -112,7 +112,6 @@ function AxisPicker({ label, testid, shape, axis, choose }: AxisProps) {
         onChange={(event) => choose(Number(event.currentTarget.value))}
       >
         {shape.map((size, i) => (
-          // biome-ignore lint/suspicious/noArrayIndexKey: an axis is its number
           <option key={i} value={i}>
             axis {i} ({numbers.whole(size)})
           </option>

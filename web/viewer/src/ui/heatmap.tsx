@@ -29,8 +29,8 @@ export function Heatmap({ now, info }: { now: Opened; info: TensorInfo }) {
   const key = JSON.stringify(view);
   const slice = useMemo(() => sliceOf(info.shape, view), [info, key]);
   const bytes = (info.nbytes / Math.max(1, info.elements)) * slice.rows * slice.columns;
-  const small = bytes <= budget(now).whole;
-  const [rows, columns] = useMemo(() => spans(slice, view, small), [slice, key, small]);
+  const most = budget(now).whole;
+  const [rows, columns] = useMemo(() => spans(slice, view, bytes, most), [slice, key, bytes, most]);
 
   useEffect(() => {
     void task.run(`read a slice of ${info.name}`, async (work) => {
@@ -116,15 +116,29 @@ export function Heatmap({ now, info }: { now: Opened; info: TensorInfo }) {
   );
 }
 
-/** The whole slice if it is small, else its beginning. */
-function spans(slice: Slice, view: View, small: boolean): [Required<Span>, Required<Span>] {
-  const one = (total: number, most: number, wish: Span | undefined) =>
-    wish
-      ? within(wish, total, most)
+/** The whole slice if it may be read at once, else as much of its beginning as may. */
+function spans(
+  slice: Slice,
+  view: View,
+  bytes: number,
+  most: number,
+): [Required<Span>, Required<Span>] {
+  const small = bytes <= most;
+  const rowBytes = bytes / Math.max(1, slice.rows);
+  const rows = Math.max(16, Math.min(TALLEST, Math.floor(most / Math.max(1, rowBytes))));
+  const first = (total: number, count: number) => within({ start: 0, count }, total, count);
+  return [
+    view.rows
+      ? within(view.rows, slice.rows, TALLEST)
       : small
-        ? overview(total, most)
-        : within({ start: 0, count: most }, total, most);
-  return [one(slice.rows, TALLEST, view.rows), one(slice.columns, WIDEST, view.columns)];
+        ? overview(slice.rows, TALLEST)
+        : first(slice.rows, rows),
+    view.columns
+      ? within(view.columns, slice.columns, WIDEST)
+      : small
+        ? overview(slice.columns, WIDEST)
+        : first(slice.columns, WIDEST),
+  ];
 }
 
 function covers({ start, count, step }: Required<Span>, total: number): boolean {

@@ -3,9 +3,9 @@ import type { Histogram as Counts } from "deathtensors";
 import * as numbers from "../text/numbers.ts";
 
 const WIDTH = 480;
-const HEIGHT = 170;
+const HEIGHT = 230;
 const LEFT = 40;
-const BASE = 148;
+const BASE = 208;
 const TOP = 8;
 
 /** How often which values occur, on a scale of powers of ten, so that tails are seen. */
@@ -38,13 +38,12 @@ export function Histogram({ histogram }: { histogram: Counts }) {
           <g key={power} class="gridline">
             <line x1={LEFT} x2={WIDTH} y1={y(10 ** power - 1)} y2={y(10 ** power - 1)} />
             <text x={LEFT - 5} y={y(10 ** power - 1) + 3.5} text-anchor="end">
-              {power === 0 ? "0" : decades > 5 && power % 2 ? "" : numbers.count(10 ** power)}
+              {power === 0 ? "0" : decades > 5 && power % 2 ? "" : tick(power)}
             </text>
           </g>
         ))}
         {zero !== undefined && <line class="zero" x1={zero} x2={zero} y1={TOP} y2={BASE + 4} />}
         {[...counts].map((n, i) => (
-          // biome-ignore lint/suspicious/noArrayIndexKey: bins have no other name
           <g
             key={i}
             data-testid="histogram-bin"
@@ -103,7 +102,6 @@ export function Histogram({ histogram }: { histogram: Counts }) {
             </thead>
             <tbody>
               {[...counts].map((n, i) => (
-                // biome-ignore lint/suspicious/noArrayIndexKey: bins have no other name
                 <tr key={i}>
                   <td>{numbers.figure(edges[i] ?? 0, 5)}</td>
                   <td>{numbers.figure(edges[i + 1] ?? 0, 5)}</td>
@@ -116,6 +114,12 @@ export function Histogram({ histogram }: { histogram: Counts }) {
       </details>
     </figure>
   );
+}
+
+/** 1, 10, 100, 1 K, … */
+function tick(power: number): string {
+  const unit = ["", "K", "M", "B", "T"][Math.floor(power / 3)] ?? `e${power}`;
+  return `${10 ** (power % 3)}${unit && `\u202f${unit}`}`;
 }
 
 function describe({ edges, counts }: Counts): string {

@@ -1,5 +1,5 @@
 import type { Problem } from "../state/problems.ts";
-import { retry } from "../state/session.ts";
+import { openSource, retry, SAMPLE } from "../state/session.ts";
 import { visible } from "../text/visible.ts";
 
 /** A failure: what was tried, what came back, what the reader can do. */
@@ -41,9 +41,14 @@ export function ProblemCard({ problem, ...options }: { problem: Problem; retry?:
       </dl>
       <p data-testid="error-advice">{problem.advice}</p>
       {options.retry && (
-        <button type="button" onClick={retry}>
-          Try again
-        </button>
+        <div class="actions">
+          <button type="button" onClick={retry}>
+            Try again
+          </button>
+          <button type="button" onClick={() => openSource("main", SAMPLE)}>
+            Show the sample
+          </button>
+        </div>
       )}
     </section>
   );

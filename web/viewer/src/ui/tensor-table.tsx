@@ -29,7 +29,6 @@ export function TensorTable() {
   const at = Math.min(active.value, Math.max(0, rows.length - 1));
   const { tensor } = place.value;
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: only when another tensor is opened
   useEffect(() => {
     const row = rows.findIndex(({ info }) => info.name === tensor);
     if (row < 0) return;

@@ -22,7 +22,6 @@ export function TensorTree() {
   const at = Math.min(active.value, Math.max(0, lines.length - 1));
   const { tensor } = place.value;
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: only when another tensor is opened
   useEffect(() => {
     const line = lines.findIndex(({ node }) => node.tensor && node.tensor.name === tensor);
     if (line < 0) return;

@@ -14,6 +14,7 @@ import { useStrip } from "./virtual.ts";
 const ROW = 24;
 const COLUMN = 92;
 const HEAD = 72;
+const SCROLL_BAR = 18;
 
 /** The slice's values as a table that scrolls both ways and reads what comes into sight. */
 export function Values({ now, info }: { now: Opened; info: TensorInfo }) {
@@ -79,6 +80,7 @@ export function Values({ now, info }: { now: Opened; info: TensorInfo }) {
         aria-colcount={slice.columns + 1}
         aria-activedescendant={`value-${active.value.row}-${active.value.column}`}
         onKeyDown={move}
+        style={{ height: `${ROW + down.length + SCROLL_BAR}px` }}
       >
         <div
           class="values-space"

@@ -224,6 +224,34 @@ suite("sampling and progress", () => {
     }));
 });
 
+test("parts of compressed tensors are those of plain ones", () =>
+  opened(at("plain.deathtensors"), (plain) =>
+    opened(at("packed.deathtensors"), async (packed) => {
+      for (const step of [1, 2, 3, 50, 150]) {
+        const rows = { start: step, count: 6, step };
+        const columns = { start: 1, count: 200, step: 5 };
+        for (const axes of [undefined, [1, 0]]) {
+          const [a, b] = await Promise.all(
+            [plain, packed].map((file) => file.getWindow("embedding", { rows, columns, axes })),
+          );
+          assert.deepEqual(a, b);
+        }
+        const [a, b] = await Promise.all(
+          [plain, packed].map((file) => file.getSlice("embedding", 3 * step, step)),
+        );
+        assert.deepEqual(a, b);
+      }
+      for (const maxBytes of [1, 5000, 100_000, 3_000_000]) {
+        const options = { maxBytes };
+        assert.deepEqual(await plain.stats("head", options), await packed.stats("head", options));
+        assert.deepEqual(
+          await plain.channelStats("embedding", 0, options),
+          await packed.channelStats("embedding", 0, options),
+        );
+      }
+    }),
+  ));
+
 suite("verification", () => {
   test("sound files", async () => {
     for (const name of ["footed", "digested", "full"]) {

@@ -77,7 +77,11 @@ export class Pool {
     const [worker] = [...workers].sort((a, b) => load(a) - load(b));
     if (!worker) return { run: (job) => this.#here(job) };
     return {
-      run: (job, signal) => unlessAborted(this.#send(worker.queue, job, signal), signal),
+      run: async (job, signal) => {
+        // What was gathered is gone with its worker.
+        if (!this.#live.includes(worker)) throw broken();
+        return unlessAborted(this.#send(worker.queue, job, signal), signal);
+      },
     };
   }
 
@@ -184,11 +188,7 @@ export class Pool {
     if (!worker) return;
     worker.thread.stop();
     this.#live = this.#live.filter((other) => other !== worker);
-    const error = new TensorFileError({
-      code: "limit.memory",
-      message: "a worker broke down, probably for want of memory",
-      cause,
-    });
+    const error = broken(cause);
     for (const task of [...worker.running.values(), ...worker.queue]) task.reject(error);
     if (this.#live.length === 0) {
       for (const task of this.#queue.splice(0)) task.reject(error);
@@ -278,6 +278,14 @@ export async function acquire(wanted?: number): Promise<{ pool: Pool; release():
     release();
     throw asError(error);
   }
+}
+
+function broken(cause?: unknown): TensorFileError {
+  return new TensorFileError({
+    code: "limit.memory",
+    message: "a worker broke down, probably for want of memory",
+    cause,
+  });
 }
 
 function closed(): TensorFileError {

@@ -102,7 +102,8 @@ optimise() {
     program=build/binaryen/node_modules/.bin/wasm-opt
     [[ -x $program ]] || npm install --silent --no-fund --no-audit --prefix build/binaryen binaryen@latest
   fi
-  "$program" -O3 --enable-simd --enable-bulk-memory --enable-sign-ext \
+  "$program" -O3 --flexible-inline-max-function-size=10 --always-inline-max-function-size=1 \
+    --one-caller-inline-max-function-size=0 --enable-simd --enable-bulk-memory --enable-sign-ext \
     --enable-nontrapping-float-to-int --enable-mutable-globals --enable-reference-types \
     --enable-multivalue --strip-debug --strip-producers "$1" -o "$2"
 }

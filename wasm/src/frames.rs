@@ -2,7 +2,7 @@
 
 use crate::codec::{Decoder, decode_blob};
 use crate::convert::{MOST, pair, place, whole};
-use crate::failure::{Failure, Result, memory, no_memory};
+use crate::failure::{Failure, Result, memory};
 use crate::model::{File, Model};
 use deathtensors_core::{
     Catalogue, Code, Codec, Error, FrameTable, TableOpening, TableStep, check_expansion,
@@ -152,7 +152,7 @@ pub fn decode_frame(
     check_frame(stored, data_bytes)?;
     let mut out = memory(data_bytes)?;
     out.resize(data_bytes as usize, 0);
-    Decoder::default().decode(stored, &mut out)?;
+    Decoder.decode(stored, &mut out)?;
     let end = skip.checked_add(take).filter(|&end| end <= out.len());
     let Some(end) = end else {
         return Err(
@@ -172,12 +172,9 @@ pub fn decode_frame(
 pub fn decode_whole(stored: &[u8], data_bytes: f64) -> Result<Vec<u8>, Failure> {
     let data_bytes = whole(data_bytes, "the data's length")?;
     check_expansion(stored.len() as u64, data_bytes)?;
-    if usize::try_from(data_bytes).is_err() {
-        return Err(no_memory(data_bytes));
-    }
     Ok(decode_blob(
-        &Decoder::default(),
         stored,
+        memory(data_bytes)?,
         data_bytes as usize,
     )?)
 }

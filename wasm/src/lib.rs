@@ -19,5 +19,6 @@ mod reduce;
 mod shards;
 mod values;
 mod window;
+mod zstd;
 
 pub use codec::{Decoder, decode_blob};

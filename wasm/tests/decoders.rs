@@ -1,0 +1,148 @@
+//! Three decoders, one verdict: ours, ruzstd and the reference library.
+
+use deathtensors::Zstd;
+use deathtensors_core::{Codec, check_frame};
+use deathtensors_wasm::Decoder;
+use std::path::Path;
+
+/// Whether ours accepts a frame. Then the reference library and ruzstd get the same bytes.
+fn judge(stored: &[u8], length: usize, what: &str) -> bool {
+    let (mut ours, mut theirs) = (vec![0; length], vec![0; length]);
+    let mine = Decoder.decode(stored, &mut ours);
+    let reference = Zstd.decode(stored, &mut theirs);
+    // Ours may be stricter about frames that nobody writes, never looser.
+    assert!(
+        mine.is_err() || reference.is_ok(),
+        "{what}: theirs {reference:?}"
+    );
+    if mine.is_err() {
+        return false;
+    }
+    assert!(ours == theirs, "{what}: other bytes");
+    let mut second = vec![0; length];
+    let written = ruzstd::decoding::FrameDecoder::new().decode_all(stored, &mut second);
+    let agrees = written.as_ref().is_ok_and(|&n| n == length) && second == ours;
+    assert!(agrees, "{what}: ruzstd differs: {written:?}");
+    true
+}
+
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize
+    }
+}
+
+/// Data of several kinds: noise, weights, text, runs, few symbols.
+fn data(kind: usize, length: usize) -> Vec<u8> {
+    let mut noise = Noise(kind as u64);
+    let mut out = Vec::new();
+    while out.len() < length {
+        let x = noise.next();
+        match kind {
+            0 => out.push(x as u8),
+            // The upper half of binary32, near to normally distributed.
+            1 => {
+                let sum: f32 = (0..6).map(|_| (noise.next() % 2001) as f32 - 1000.0).sum();
+                out.extend(((sum * 1e-5).to_bits() >> 16).to_le_bytes().iter().take(2));
+            }
+            2 => out.extend(format!("layer.{}.weight {} ", x % 24, x % 7).bytes()),
+            3 => out.extend(std::iter::repeat_n(x as u8, (x >> 8) % 300)),
+            _ => out.push(b"aaaabbbccd"[x % 10]),
+        }
+    }
+    out.truncate(length);
+    out
+}
+
+#[test]
+fn agree_on_sound_frames() {
+    let mut stored = Vec::new();
+    for kind in 0..5 {
+        for length in [0, 1, 5, 31, 255, 256, 4000, 70_000, 262_144, 400_001] {
+            for level in [1, 3, 9, 19] {
+                let plain = data(kind, length);
+                Zstd.encode(&plain, level, &mut stored).unwrap();
+                let what = format!("kind {kind}, {length} bytes, level {level}");
+                check_frame(&stored, length as u64).unwrap();
+                assert!(judge(&stored, length, &what), "{what}");
+            }
+        }
+    }
+}
+
+/// `MUTATIONS` says how many for each of twenty frames.
+#[test]
+fn agree_on_damaged_frames() {
+    let many = std::env::var("MUTATIONS").ok().and_then(|n| n.parse().ok());
+    let (mut accepted, mut tried) = (0, 0);
+    let mut stored = Vec::new();
+    for kind in 0..5 {
+        for (length, level) in [(300, 3), (5000, 19), (20_000, 1), (140_000, 3)] {
+            Zstd.encode(&data(kind, length), level, &mut stored)
+                .unwrap();
+            // Without its checksum, so that decoding itself decides.
+            stored.truncate(stored.len() - 4);
+            stored[4] &= !4;
+            let mut noise = Noise((kind * 7 + length) as u64);
+            for nth in 0..many.unwrap_or(400) {
+                let mut damaged = stored.clone();
+                for _ in 0..1 + noise.next() % 3 {
+                    // Mostly where the tables are.
+                    let near = noise.next() % 2 == 0;
+                    let reach = if near {
+                        damaged.len().min(160)
+                    } else {
+                        damaged.len()
+                    };
+                    let at = 4 + noise.next() % (reach - 4);
+                    damaged[at] ^= 1 << (noise.next() % 8);
+                }
+                if check_frame(&damaged, length as u64).is_err() {
+                    continue;
+                }
+                tried += 1;
+                let what = format!("kind {kind}, {length} bytes, level {level}, {nth}");
+                accepted += usize::from(judge(&damaged, length, &what));
+            }
+        }
+    }
+    eprintln!("{tried} damaged frames, {accepted} of them still frames");
+    assert!(tried > 0 && accepted > 0 && accepted < tried);
+}
+
+#[test]
+fn agree_on_the_vectors() {
+    const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors");
+    let mut seen = 0;
+    for kind in ["valid", "refused"] {
+        for entry in std::fs::read_dir(vectors.join(kind)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|e| e != "deathtensors") {
+                continue;
+            }
+            let bytes = std::fs::read(&path).unwrap();
+            let starts: Vec<_> = (0..bytes.len())
+                .filter(|&at| bytes[at..].starts_with(&MAGIC))
+                .collect();
+            for &start in &starts {
+                for end in start + 4..bytes.len().min(start + 600) + 1 {
+                    for length in [0, 1, 16, 24, 40, 64, 100, 116, 4096] {
+                        if check_frame(&bytes[start..end], length).is_ok() {
+                            let what = path.display().to_string();
+                            judge(&bytes[start..end], length as usize, &what);
+                            seen += 1;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}

@@ -10,6 +10,8 @@ import type { Reply } from "./worker.ts";
 const MOST_WORKERS = 4;
 /** Jobs sent to one worker ahead of their turn, so that it never waits for the next. */
 const AHEAD = 2;
+/** How long workers stay after the last file was closed. */
+const LINGER = 5_000;
 /** How long a worker may take to say that it is there. */
 const PATIENCE = 10_000;
 
@@ -269,13 +271,19 @@ export async function acquire(wanted?: number): Promise<{ pool: Pool; release():
     if (released) return;
     released = true;
     if (--mine.users > 0) return;
-    pools.delete(workers);
-    mine.pool.then((pool) => pool.close()).catch(() => {});
+    // Not at once: one file is often closed just before the next is opened.
+    const timer = setTimeout(() => {
+      if (mine.users > 0 || pools.get(workers) !== mine) return;
+      pools.delete(workers);
+      mine.pool.then((pool) => pool.close()).catch(() => {});
+    }, LINGER);
+    // Node's timers keep its process alive unless told otherwise.
+    (timer as { unref?(): void }).unref?.();
   };
   try {
     return { pool: await mine.pool, release };
   } catch (error) {
-    release();
+    if (pools.get(workers) === mine) pools.delete(workers);
     throw asError(error);
   }
 }

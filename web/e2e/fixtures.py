@@ -83,6 +83,7 @@ def minilm(folder: Path) -> dict[str, Any]:
         "encoder.layer.0.attention.self.query.weight",
         "encoder.layer.5.output.LayerNorm.bias",
         "embeddings.position_ids",
+        "embeddings.LayerNorm.weight",
     ]
     damaged = looked_at[1]
     with dt.open(folder / "digests.deathtensors") as file:
@@ -162,7 +163,8 @@ def zoo(folder: Path) -> dict[str, Any]:
         "layer.10.w": np.ones(4, np.float32),
     }
     path = folder / "zoo.deathtensors"
-    dt.save(path, tensors, global_metadata={"licence": "MIT", "note": "a\nb"}, compress=True, digests=True)
+    notes = {"licence": "MIT", "note": "a\nb", "config": '{"layers": 2}', "author": "nobody"}
+    dt.save(path, tensors, global_metadata=notes, compress=True, digests=True)
     hostile = folder / "hostile.deathtensors"
     dt.save(
         hostile,
@@ -196,14 +198,16 @@ def measures(array: Any) -> dict[str, Any]:
         least, most = int(array.min()), int(array.max())
     else:
         least, most = float(finite.min()), float(finite.max())
+    scale = float(abs(finite).max()) or 1.0
     return {
         "count": int(array.size),
         "min": str(least),
         "max": str(most),
         "absmax": str(max(abs(least), abs(most))),
         "mean": float(finite.mean()),
-        "stddev": float(finite.std()),
-        "l2": float(np.linalg.norm(finite / (abs(finite).max() or 1)) * abs(finite).max()),
+        # Scaled, since squares of the smallest numbers are nothing.
+        "stddev": float((finite / scale).std() * scale),
+        "l2": float(np.linalg.norm(finite / scale) * scale),
         "zeros": int((wide == 0).sum()),
         "nan": int(np.isnan(wide).sum()),
         "inf": int(np.isinf(wide).sum()),
@@ -218,9 +222,7 @@ def many(folder: Path) -> dict[str, Any]:
     """20,000 tensors."""
     folder.mkdir(exist_ok=True)
     kinds = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj", "gate_proj", "norm")
-    names = [
-        f"model.layers.{i // 8}.self_attn.{kinds[i % 8]}.weight" for i in range(20_000)
-    ]
+    names = [f"model.layers.{i // 8}.self_attn.{kinds[i % 8]}.weight" for i in range(20_000)]
     tensors = {
         name: np.full((1 + i % 7, 4), i % 11, (np.float32, np.float16)[i % 2])
         for i, name in enumerate(names)
@@ -298,7 +300,8 @@ def broken(folder: Path, made: Path) -> dict[str, Any]:
         "picture.deathtensors": b"\x89PNG\r\n\x1a\n" + bytes(1000),
         "page.deathtensors": b"<!doctype html><title>Sign in</title>" * 30,
         "pickle.safetensors": b"\x80\x04\x95" + bytes(2000),
-        "pointer.deathtensors": b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64,
+        "pointer.deathtensors": b"version https://git-lfs.github.com/spec/v1\noid sha256:"
+        + b"0" * 64,
         "empty.deathtensors": b"",
         "cut_in_header.deathtensors": zoo_bytes[:400],
         "cut_in_data.deathtensors": plain[: len(plain) // 100],
@@ -327,5 +330,5 @@ def raw(folder: Path, arrays: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]).resolve())
     print("result: made", file=sys.stderr)

@@ -26,7 +26,6 @@ import {
 
 useBrowser();
 const { minilm } = facts;
-const digits = (text) => Number(text.replace(/\D/g, ""));
 
 /** Everything that the file's page says agrees with what NumPy and the file system say. */
 async function checkMinilm(page, file, { compressed, digests }) {
@@ -34,7 +33,7 @@ async function checkMinilm(page, file, { compressed, digests }) {
   assert.equal(await number(page, "fact-size"), minilm.files[file]);
   assert.equal(await number(page, "fact-tensors"), Object.keys(minilm.tensors).length);
   assert.equal(await number(page, "fact-parameters"), minilm.parameters);
-  assert.equal(await at(page, "fact-saving").count(), compressed ? 1 : 0, "saving");
+  assert.equal((await number(page, "fact-saving")) > 0.05, compressed === true, "saving");
   for (const [dtype, bytes] of Object.entries(minilm.bytes)) {
     assert.equal(
       await at(page, "dtype-row", `[data-dtype="${dtype}"]`).getAttribute("data-bytes"),
@@ -206,9 +205,9 @@ test("a private file opens with a token, which goes to the hub only and into no 
 test("a metadata search finds the entry", async () => {
   const { page } = await newPage();
   await visit(page, { source: resolveUrl("org/zoo", "zoo.deathtensors") });
-  assert.equal(await at(page, "metadata-row", '[data-key="licence"]').count(), 1);
+  const rows = (key) => at(page, "metadata-row", `[data-key="${key}"]`);
+  assert.equal(await rows("note").count(), 1);
   await at(page, "metadata-search").fill("MIT");
-  await at(page, "metadata-row", '[data-key="note"]').waitFor({ state: "detached" });
-  assert.match(await at(page, "metadata-row", '[data-key="licence"]').textContent(), /MIT/);
-  assert.equal(digits(await value(page, "fact-tensors")), 15);
+  await rows("note").waitFor({ state: "detached" });
+  assert.match(await rows("licence").textContent(), /MIT/);
 });

@@ -39,25 +39,29 @@ export function useBrowser() {
     open.clear();
     for (const { context } of pages) await context.close();
     for (const { strangers, faults } of pages) {
+      for (const one of faults) console.log(`# ${one}`);
       assert.deepEqual(strangers, [], "requests to a third party");
       assert.deepEqual(faults, [], "faults of the page");
     }
   });
 }
 
-/** A new page. `allowed` are patterns of faults that the test causes on purpose. */
-export async function newPage({ allowed = [], ...options } = {}) {
+/**
+ * A new page. `allowed` are patterns of faults that the test causes on purpose, `known` origins
+ * that it may ask.
+ */
+export async function newPage({ allowed = [], known: more = [], ...options } = {}) {
   const context = await browser.newContext({
     viewport: { width: 1280, height: 800 },
     reducedMotion: "reduce",
     ...options,
   });
   const page = await context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(10_000);
   const strangers = [];
   const faults = [];
   const requests = [];
-  const known = [shared.site, hub.hub, hub.cdn];
+  const known = [shared.site, hub.hub, hub.cdn, ...more];
   context.on("request", (request) => {
     const url = request.url();
     requests.push(request);

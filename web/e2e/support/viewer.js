@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { hub, shared, viewerUrl } from "./browser.js";
+import { hub, resolveUrl, shared, viewerUrl } from "./browser.js";
 
 /** An element by its hook. */
 export const at = (page, hook, more = "") => page.locator(`[data-testid="${hook}"]${more}`);
@@ -39,6 +39,22 @@ export async function openTensor(page, name) {
   await at(page, "search").fill(name);
   await at(page, "table-row", `[data-name="${name}"]`).click();
   await at(page, "tensor-title", `[data-name="${name}"]`).waitFor();
+}
+
+/** Opens a branch of the tree unless it is open. */
+export async function expand(page, path) {
+  const row = at(page, "tree-row", `[data-path="${path}"]`).first();
+  await row.waitFor();
+  if ((await row.getAttribute("aria-expanded")) === "false") await row.click();
+}
+
+/** Compares two files of a repository, as a person would. */
+export async function compare(page, first, second, repo = "org/pair") {
+  await visit(page, { source: resolveUrl(repo, first) });
+  await at(page, "compare-button").first().click();
+  await at(page, "compare-input").fill(resolveUrl(repo, second));
+  await at(page, "compare-open").click();
+  await at(page, "diff-summary", "[data-equal]").waitFor();
 }
 
 /** Waits for the failure, and checks that it says what failed and what to do. */
@@ -101,14 +117,14 @@ export async function checkHistogram(page, wanted) {
 /** What the heatmap shows: pixels as RGBA, and which values they stand for. */
 export async function heatmap(page) {
   await at(page, "heatmap", '[data-ready="true"]').waitFor();
-  return at(page, "heatmap").evaluate((canvas) => {
+  const seen = await at(page, "heatmap").evaluate((canvas) => {
     const { width, height, dataset } = canvas;
     const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
     const say = (name) => Number(dataset[name]);
     return {
       width,
       height,
-      pixels: [...data],
+      pixels: btoa(Array.from(data, (one) => String.fromCharCode(one)).join("")),
       map: dataset.map,
       rows: say("rows"),
       columns: say("columns"),
@@ -120,6 +136,7 @@ export async function heatmap(page) {
       columnStep: say("columnStep"),
     };
   });
+  return { ...seen, pixels: Buffer.from(seen.pixels, "base64") };
 }
 
 /**
@@ -138,14 +155,15 @@ export function checkPixels(picture, valueAt) {
         picture.rowStart + row * picture.rowStep,
         picture.columnStart + column * picture.columnStep,
       );
-      const rgb = pixels.slice((row * width + column) * 4, (row * width + column) * 4 + 3);
+      const colour = pixels.readUIntBE((row * width + column) * 4, 3);
       const t = Math.min(1, Math.max(0, (v - low) / (high - low)));
       const key = Number.isFinite(v) ? Math.round(t * 255) : String(v);
-      const seen = places.get(key) ?? [];
-      if (!seen.some((one) => String(one) === String(rgb))) seen.push(rgb);
-      places.set(key, seen);
+      const seen = places.get(key);
+      if (!seen) places.set(key, [colour]);
+      else if (!seen.includes(colour)) seen.push(colour);
     }
   }
+  for (const [key, seen] of places) places.set(key, seen.map(parts));
   // A value between two steps may be rounded either way.
   for (const [key, seen] of places) {
     assert.ok(seen.length <= 3, `${seen.length} colours for values at ${key} of the scale`);
@@ -174,6 +192,8 @@ function dark(steps) {
   const middle = steps.reduce((a, b) => (Math.abs(a[0] - 127.5) < Math.abs(b[0] - 127.5) ? a : b));
   return lightness(middle[1][0]) < lightness(steps.at(-1)[1][0]);
 }
+
+const parts = (colour) => [colour >> 16, (colour >> 8) & 255, colour & 255];
 
 function far(a, b) {
   return Math.hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]);

@@ -34,7 +34,9 @@ export const localFile = signal<number | undefined>(kept().local);
 export function go(next: Place, options: { replace?: boolean; local?: number } = {}) {
   const address = write(next);
   const state: Kept = options.local === undefined ? {} : { local: options.local };
-  if (options.replace || address === location.hash) history.replaceState(state, "", address || "#");
+  // Files of this machine have no address, so that the same one may stand for another file.
+  const same = address === location.hash && options.local === localFile.value;
+  if (options.replace || same) history.replaceState(state, "", address || "#");
   else history.pushState(state, "", address || "#");
   localFile.value = options.local;
   place.value = next;

@@ -2,6 +2,7 @@ import { useSignal } from "@preact/signals";
 import type { Histogram as Counts, Stats, TensorInfo } from "deathtensors";
 import { useEffect } from "preact/hooks";
 import { budget } from "../model/budget.ts";
+import { isComplex } from "../model/dtypes.ts";
 import type { Opened } from "../state/session.ts";
 import * as numbers from "../text/numbers.ts";
 import { Histogram } from "./histogram.tsx";
@@ -70,6 +71,7 @@ export function Distribution({ now, info }: { now: Opened; info: TensorInfo }) {
         />
       )}
       {task.failure.value && <ProblemCard problem={task.failure.value} />}
+      {stats && isComplex(stats.dtype) && <p class="under">of the magnitudes</p>}
       {stats && <StatsList stats={stats} />}
       {histogram && <Histogram histogram={histogram} />}
       {stats && !histogram && <p class="nothing">No value is finite, so there is no histogram.</p>}
@@ -101,12 +103,19 @@ function StatsList({ stats }: { stats: Stats }) {
             title={numbers.exactly(value)}
             data-odd={(key === "nan" || key === "inf") && value !== 0}
           >
-            {typeof value === "number" && Number.isInteger(value) && value > 99_999
-              ? numbers.count(value)
-              : numbers.figure(value)}
+            {shown(key, value)}
           </dd>
         </div>
       ))}
     </dl>
   );
+}
+
+const COUNTS = ["zeros", "nan", "inf", "count"];
+
+/** Short enough for its place; the title has all digits. */
+function shown(key: string, value: number | bigint): string {
+  if (COUNTS.includes(key) && value > 99_999) return numbers.count(Number(value));
+  const long = typeof value === "bigint" && (value > 10n ** 9n || value < -(10n ** 9n));
+  return numbers.figure(long ? Number(value) : value);
 }

@@ -1,6 +1,7 @@
 import type { FileFacts } from "deathtensors";
 import { comparing } from "../state/checks.ts";
 import { dtypes } from "../state/finder.ts";
+import { place } from "../state/location.ts";
 import type { Opened } from "../state/session.ts";
 import * as numbers from "../text/numbers.ts";
 import { baseName, visible } from "../text/visible.ts";
@@ -17,7 +18,7 @@ export function FilePage({ opened }: { opened: Opened }) {
   const { facts } = file;
   return (
     <article class="file" data-testid="file-page" aria-labelledby="file-title">
-      {comparing.value && <Compare />}
+      {(comparing.value || place.value.compare !== undefined) && <Compare />}
       <header class="title">
         <h2 id="file-title" data-testid="file-name" title={visible(opened.tried)}>
           {visible(baseName(facts.name))}

@@ -6,6 +6,7 @@ import { localFile, look, place } from "../state/location.ts";
 import { opened, openLocal, openSource } from "../state/session.ts";
 import { theme, toggleTheme } from "../state/settings.ts";
 import { AccessPanel } from "./access.tsx";
+import { focusSoon } from "./focus.ts";
 import { helping } from "./help.tsx";
 import { Meter } from "./meter.tsx";
 
@@ -76,7 +77,7 @@ export function toggleCompare() {
   const begin = !comparing.value || place.value.tensor !== undefined;
   comparing.value = begin;
   if (begin && place.value.tensor !== undefined) look({ tensor: undefined, view: undefined });
-  if (begin) setTimeout(() => document.getElementById("compare-input")?.focus());
+  if (begin) focusSoon("compare-input");
 }
 
 function SourceForm() {

@@ -1,5 +1,5 @@
 import { signal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 export const helping = signal(false);
 
@@ -20,7 +20,7 @@ const KEYS: readonly (readonly [string[], string])[] = [
 
 export function Help() {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (helping.value) dialog.current?.showModal();
     else dialog.current?.close();
   }, [helping.value]);

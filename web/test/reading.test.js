@@ -426,6 +426,8 @@ suite("the rest", () => {
       "usage.source": () => openTensorFile(7),
       "usage.option": () => openTensorFile(at("plain.deathtensors"), { limits: { tensor: 1 } }),
       "limit.tensors": () => openTensorFile(at("plain.deathtensors"), { limits: { tensors: 3 } }),
+      "io.failed": () =>
+        openTensorFile({ byteLength: 99, read: () => Promise.reject(new Error("no disk")) }),
       "prefix.magic": () =>
         openTensorFile(new TextEncoder().encode("<!doctype html><p>not found here")),
     };

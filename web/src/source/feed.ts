@@ -62,7 +62,13 @@ export function customFeed(source: ByteSource): Feed {
     local: false,
     async pull(start, end, signal, sink) {
       throwIfAborted(signal);
-      const bytes = await unlessAborted(source.read(start, end - start, { signal }), signal);
+      const read = async () => source.read(start, end - start, { signal });
+      const bytes = await unlessAborted(read(), signal).catch((cause) => {
+        const error = asError(cause);
+        if (error.code !== "internal.failed") throw error;
+        const message = `the source could not be read: ${(cause as Error)?.message ?? cause}`;
+        throw new TensorFileError({ code: "io.failed", message, cause });
+      });
       if (!(bytes instanceof Uint8Array) || bytes.byteLength !== end - start) {
         throw usage("source", "the source did not give the bytes that it was asked for", {
           expected: `a Uint8Array of ${end - start} bytes`,

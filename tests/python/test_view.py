@@ -387,7 +387,7 @@ def test_misuse_and_missing_files_are_refused(viewer: Path, model: Path, tmp_pat
 def test_an_installation_without_a_viewer_says_how_to_get_it(tmp_path: Path, model: Path) -> None:
     code, line = refused(tmp_path / "empty", model)
     assert code == UNREADABLE
-    assert "make viewer" in line
+    assert "make build" in line
 
 
 def test_the_viewer_goes_into_wheel_and_source_distribution() -> None:

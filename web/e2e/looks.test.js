@@ -94,7 +94,7 @@ test("everything can be done with the keyboard alone", async () => {
   await press("Escape");
   await page.evaluate(() => document.activeElement.blur());
   await press("/");
-  assert.equal(await page.evaluate(() => document.activeElement.dataset.testid), "search");
+  await page.waitForFunction(() => document.activeElement.dataset.testid === "search");
   await page.keyboard.type("layer.5.output.LayerNorm.bias");
   await page.waitForTimeout(300);
   // The one that was found stands below the branches that lead to it.
@@ -102,7 +102,9 @@ test("everything can be done with the keyboard alone", async () => {
   await at(page, "tensor-title", '[data-name="encoder.layer.5.output.LayerNorm.bias"]').waitFor();
   await checkStats(page, facts.minilm.measures["encoder.layer.5.output.LayerNorm.bias"]);
   await page.evaluate(() => document.activeElement.blur());
-  await press("/", "ControlOrMeta+a", "Delete");
+  await press("/");
+  await page.waitForFunction(() => document.activeElement.dataset.testid === "search");
+  await press("ControlOrMeta+a", "Delete");
   await page.evaluate(() => document.activeElement.blur());
   await press("]");
   await at(

@@ -51,8 +51,8 @@ def run_view(args: argparse.Namespace) -> int:
         raise errors.make(
             "not_found.file",
             "not_found",
-            "this installation has no viewer; in a copy of the source, 'make viewer' builds it "
-            f"and puts it into {printable(_FOLDER)}",
+            "this installation has no viewer; in a copy of the source, 'make build' puts it into "
+            + printable(_FOLDER),
             path=_FOLDER,
         )
     files = {} if _is_address(args.source) else _files(expand_path(args.source))

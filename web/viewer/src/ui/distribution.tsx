@@ -80,7 +80,8 @@ export function Distribution({ now, info }: { now: Opened; info: TensorInfo }) {
 }
 
 function StatsList({ stats }: { stats: Stats }) {
-  const zeros = stats.count - stats.nan - stats.nnz;
+  // What is not a number is not zero either.
+  const zeros = stats.count - stats.nnz;
   const infinite = stats.posinf + stats.neginf;
   const rows: readonly (readonly [string, string, number | bigint])[] = [
     ["min", "min", stats.min],
@@ -89,7 +90,7 @@ function StatsList({ stats }: { stats: Stats }) {
     ["stddev", "sd", stats.stddev],
     ["absmax", "abs max", stats.absmax],
     ["l2", "L2 norm", stats.l2],
-    ["zeros", "zeros", Math.max(0, zeros)],
+    ["zeros", "zeros", zeros],
     ["nan", "NaN", stats.nan],
     ["inf", "±∞", infinite],
     ["count", "values", stats.count],

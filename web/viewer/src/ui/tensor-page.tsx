@@ -1,8 +1,10 @@
 import { useSignal } from "@preact/signals";
 import type { FrameInfo, TensorInfo, VerifyReport } from "deathtensors";
 import { useEffect } from "preact/hooks";
+import { budget } from "../model/budget.ts";
 import { noteSound, sound } from "../state/checks.ts";
 import { type Opened, opened } from "../state/session.ts";
+import type { Task } from "../state/task.ts";
 import * as numbers from "../text/numbers.ts";
 import { visible } from "../text/visible.ts";
 import { Channels } from "./channels.tsx";
@@ -34,13 +36,34 @@ export function TensorPage({ name }: { name: string }) {
     if (!now?.file.facts.compressed) return;
     void frames.run(`find the frames of ${name}`, (work) => now.file.frames(name, work));
   }, [now, name, frames]);
+  const first = useTask<boolean>();
+  useEffect(() => {
+    if (now?.file.has(name)) void readFirst(first, now, now.file.info(name));
+  }, [now, name, first]);
   if (!now?.file.has(name)) return null;
   const info = now.file.info(name);
+  const { running, progress, failure, cancelled, result } = first;
   return (
     <article class="tensor" data-testid="tensor-page" aria-labelledby="tensor-title">
       <Title now={now} info={info} frames={frames.result.value} />
       {frames.failure.value && <ProblemCard problem={frames.failure.value} />}
-      {info.elements === 0 ? (
+      {running.value && (
+        <ProgressBar
+          what="Reading the tensor"
+          progress={progress.value}
+          cancel={() => first.cancel()}
+        />
+      )}
+      {failure.value && <ProblemCard problem={failure.value} />}
+      {cancelled.value && (
+        <p class="notice">
+          Cancelled.{" "}
+          <button type="button" onClick={() => readFirst(first, now, info)}>
+            Read the tensor
+          </button>
+        </p>
+      )}
+      {!result.value ? null : info.elements === 0 ? (
         <p class="notice">The tensor has no elements: one of its dimensions is 0.</p>
       ) : (
         <div class="figures">
@@ -57,14 +80,26 @@ export function TensorPage({ name }: { name: string }) {
           below.value = key;
         }}
       >
-        {below.value === "values" && <Values now={now} info={info} />}
-        {below.value === "channels" && <Channels now={now} info={info} />}
+        {below.value === "values" && result.value && <Values now={now} info={info} />}
+        {below.value === "channels" && result.value && <Channels now={now} info={info} />}
         {below.value === "details" && (
           <Details now={now} info={info} frames={frames.result.value} />
         )}
       </Tabs>
     </article>
   );
+}
+
+/**
+ * A small tensor is fetched as a whole, once, before anything looks at it: what is shown of it
+ * then needs no request of its own, and if it cannot be read, that is said once.
+ */
+function readFirst(task: Task<boolean>, now: Opened, info: TensorInfo) {
+  return task.run(`read ${info.name}`, async (work) => {
+    const small = info.elements > 0 && info.nbytes <= budget(now).whole;
+    if (small && !now.local) await now.file.getTensor(info.name, { ...work, as: "bytes" });
+    return true;
+  });
 }
 
 interface TitleProps {

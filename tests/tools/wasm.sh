@@ -11,7 +11,9 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root"
 target=wasm32-unknown-unknown
 only=${TOOLCHAIN:-}
-most=$((110 * 1000)) # bytes of the module after gzip -9
+# Bytes of the module after gzip -9: what it may not exceed, and what is aimed at.
+most=$((120 * 1000))
+aim=$((110 * 1000))
 out=web/src/wasm
 name=deathtensors_wasm
 sysroot=$(rustc --print sysroot)
@@ -122,7 +124,7 @@ mv "$made/optimised.wasm" "$made/${name}_bg.wasm"
 cp "$made/$name.js" "$made/$name.d.ts" "$made/${name}_bg.wasm" "$made/inline.ts" "$out/"
 raw=$(wc -c <"$out/${name}_bg.wasm")
 packed=$(gzip -9 -n -c "$out/${name}_bg.wasm" | wc -c)
-printf '{\n  "wasm_bytes": %d,\n  "wasm_gzip_bytes": %d,\n  "limit_gzip_bytes": %d\n}\n' \
-  "$raw" "$packed" "$most" >wasm/size.json
-echo "result: $out, $raw bytes, $packed gzipped (at most $most), $toolchain"
+printf '{\n  "wasm_bytes": %d,\n  "wasm_gzip_bytes": %d,\n  "limit_gzip_bytes": %d,\n  "aim_gzip_bytes": %d\n}\n' \
+  "$raw" "$packed" "$most" "$aim" >wasm/size.json
+echo "result: $out, $raw bytes, $packed gzipped (aim $aim, at most $most), $toolchain"
 ((packed <= most))

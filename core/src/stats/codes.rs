@@ -1,15 +1,46 @@
 //! Dtypes of 8 bits and fewer: every code's value stands in a table.
 
+use super::element::bfloat_to_f32;
 use super::exact::power_of_two;
 use super::float::FloatSummary;
 use super::moments::{Moments, Unit};
 use super::twofold::Twofold;
 
+/// The values of some codes, each of which is the upper half of a binary32: a quarter
+/// of what the tables take as binary64, which is noticed where they are downloaded.
+pub(super) struct Values<const N: usize>([u16; N]);
+
+impl<const N: usize> Values<N> {
+    const fn of(values: [f64; N]) -> Self {
+        let mut table = [0; N];
+        let mut code = 0;
+        while code < N {
+            let bits = (values[code] as f32).to_bits();
+            assert!(bits & 0xffff == 0, "the value does not fit");
+            table[code] = (bits >> 16) as u16;
+            code += 1;
+        }
+        Self(table)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = f64> + '_ {
+        self.0.iter().map(|&half| bfloat_to_f32(half).into())
+    }
+
+    /// The value of a code, which must be below `N`.
+    #[inline(always)]
+    pub(super) fn at(&self, code: u8) -> f32 {
+        bfloat_to_f32(self.0[usize::from(code)])
+    }
+}
+
 /// Values of the codes of `F8_E4M3`.
-pub(super) static E4M3: [f64; 256] =
-    with(minifloats(4, 3, 7), &[(0x7f, f64::NAN), (0xff, f64::NAN)]);
+pub(super) static E4M3: Values<256> = Values::of(with(
+    minifloats(4, 3, 7),
+    &[(0x7f, f64::NAN), (0xff, f64::NAN)],
+));
 /// Values of the codes of `F8_E5M2`.
-pub(super) static E5M2: [f64; 256] = with(
+pub(super) static E5M2: Values<256> = Values::of(with(
     minifloats(5, 2, 15),
     &[
         (0x7c, f64::INFINITY),
@@ -21,27 +52,29 @@ pub(super) static E5M2: [f64; 256] = with(
         (0xfe, f64::NAN),
         (0xff, f64::NAN),
     ],
-);
+));
 /// Values of the codes of `F8_E4M3FNUZ`.
-pub(super) static E4M3FNUZ: [f64; 256] = with(minifloats(4, 3, 8), &[(0x80, f64::NAN)]);
+pub(super) static E4M3FNUZ: Values<256> =
+    Values::of(with(minifloats(4, 3, 8), &[(0x80, f64::NAN)]));
 /// Values of the codes of `F8_E5M2FNUZ`.
-pub(super) static E5M2FNUZ: [f64; 256] = with(minifloats(5, 2, 16), &[(0x80, f64::NAN)]);
+pub(super) static E5M2FNUZ: Values<256> =
+    Values::of(with(minifloats(5, 2, 16), &[(0x80, f64::NAN)]));
 /// Values of the codes of `F6_E2M3`.
-pub(super) static E2M3: [f64; 64] = minifloats(2, 3, 1);
+pub(super) static E2M3: Values<64> = Values::of(minifloats(2, 3, 1));
 /// Values of the codes of `F6_E3M2`.
-pub(super) static E3M2: [f64; 64] = minifloats(3, 2, 3);
+pub(super) static E3M2: Values<64> = Values::of(minifloats(3, 2, 3));
 /// Values of the codes of `F4`.
-pub(super) static E2M1: [f64; 16] = minifloats(2, 1, 1);
+pub(super) static E2M1: Values<16> = Values::of(minifloats(2, 1, 1));
 
 /// Values of the codes of `F8_E8M0`.
-pub(super) static E8M0: [f64; 256] = {
+pub(super) static E8M0: Values<256> = {
     let mut table = [f64::NAN; 256];
     let mut code = 0;
     while code < 255 {
         table[code] = power_of_two(code as i32 - 127);
         code += 1;
     }
-    table
+    Values::of(table)
 };
 
 /// All codes of a sign bit, `exponent` bits and `mantissa` bits, as if every
@@ -97,12 +130,12 @@ pub(super) fn fours(byte: u8) -> [u8; 2] {
 }
 
 /// Summarises bytes that are each a code.
-pub(super) fn eight_bits(values: &[f64; 256], bytes: &[u8]) -> FloatSummary {
+pub(super) fn eight_bits(values: &Values<256>, bytes: &[u8]) -> FloatSummary {
     summarise(values, &count_bytes(bytes))
 }
 
 /// Summarises bytes, three of which hold four codes.
-pub(super) fn six_bits(values: &[f64; 64], bytes: &[u8]) -> FloatSummary {
+pub(super) fn six_bits(values: &Values<64>, bytes: &[u8]) -> FloatSummary {
     let mut tables = [[0u32; 64]; 4];
     for &three in bytes.as_chunks::<3>().0 {
         for (table, code) in tables.iter_mut().zip(sixes(three)) {
@@ -113,7 +146,7 @@ pub(super) fn six_bits(values: &[f64; 64], bytes: &[u8]) -> FloatSummary {
 }
 
 /// Summarises bytes that each hold two codes.
-pub(super) fn four_bits(values: &[f64; 16], bytes: &[u8]) -> FloatSummary {
+pub(super) fn four_bits(values: &Values<16>, bytes: &[u8]) -> FloatSummary {
     let mut counts = [0u64; 16];
     for (byte, n) in (0..=u8::MAX).zip(count_bytes(bytes)) {
         for code in fours(byte) {
@@ -147,10 +180,10 @@ fn total<const N: usize>(tables: &[[u32; N]; 4]) -> [u64; N] {
 }
 
 /// Summarises codes by how often each occurs.
-fn summarise<const N: usize>(values: &[f64; N], counts: &[u64; N]) -> FloatSummary {
+fn summarise<const N: usize>(values: &Values<N>, counts: &[u64; N]) -> FloatSummary {
     let mut summary = FloatSummary::EMPTY;
     let (mut finite, mut sum) = (0u64, Twofold::ZERO);
-    for (&x, &n) in values.iter().zip(counts) {
+    for (x, &n) in values.iter().zip(counts) {
         summary.count += n;
         if n == 0 {
             continue;
@@ -171,7 +204,7 @@ fn summarise<const N: usize>(values: &[f64; N], counts: &[u64; N]) -> FloatSumma
     }
     let mean = sum.over(finite as f64).value();
     let mut squares = 0.0;
-    for (&x, &n) in values.iter().zip(counts) {
+    for (x, &n) in values.iter().zip(counts) {
         if n > 0 && x.is_finite() {
             squares += (x - mean) * (x - mean) * n as f64;
         }

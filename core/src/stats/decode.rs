@@ -88,7 +88,7 @@ fn decode<T: Target>(dtype: Dtype, bytes: &[u8], out: &mut Vec<T>) {
         Dtype::F6_E3M2 => sixes(bytes, out, &codes::E3M2),
         Dtype::F4 => {
             let codes = bytes.iter().flat_map(|&byte| codes::fours(byte));
-            out.extend(codes.map(|code| T::float(codes::E2M1[usize::from(code)])));
+            out.extend(codes.map(|code| T::small(codes::E2M1.at(code))));
         }
     }
 }
@@ -97,19 +97,15 @@ fn each<T, const W: usize>(bytes: &[u8], out: &mut Vec<T>, value: impl Fn([u8; W
     out.extend(bytes.as_chunks::<W>().0.iter().map(|&raw| value(raw)));
 }
 
-fn eights<T: Target>(bytes: &[u8], out: &mut Vec<T>, values: &[f64; 256]) {
-    out.extend(
-        bytes
-            .iter()
-            .map(|&code| T::float(values[usize::from(code)])),
-    );
+fn eights<T: Target>(bytes: &[u8], out: &mut Vec<T>, values: &codes::Values<256>) {
+    out.extend(bytes.iter().map(|&code| T::small(values.at(code))));
 }
 
-fn sixes<T: Target>(bytes: &[u8], out: &mut Vec<T>, values: &[f64; 64]) {
+fn sixes<T: Target>(bytes: &[u8], out: &mut Vec<T>, values: &codes::Values<64>) {
     let codes = bytes
         .as_chunks::<3>()
         .0
         .iter()
         .flat_map(|&three| codes::sixes(three));
-    out.extend(codes.map(|code| T::float(values[usize::from(code)])));
+    out.extend(codes.map(|code| T::small(values.at(code))));
 }

@@ -84,7 +84,8 @@ impl Scan {
     /// Looks at every element, at the finite ones alone if `MASKED`. Without,
     /// `squares` is not finite, or `min` or `max` beyond `E::LARGEST`, when some
     /// element is not.
-    #[inline(always)]
+    #[cfg_attr(feature = "wide", inline(always))]
+    #[cfg_attr(not(feature = "wide"), inline(never))]
     fn over<E: Element<W>, const W: usize, const MASKED: bool>(
         elements: &[[u8; W]],
         unit: Unit,
@@ -182,7 +183,8 @@ impl Scan {
 }
 
 /// Sum, and sum of squares, of the differences from `centre`.
-#[inline(always)]
+#[cfg_attr(feature = "wide", inline(always))]
+#[cfg_attr(not(feature = "wide"), inline(never))]
 fn deviations<E: Element<W>, const W: usize, const MASKED: bool>(
     elements: &[[u8; W]],
     centre: f64,

@@ -4,6 +4,9 @@
 //! between accumulators, so that the compiler finds the vectors by itself
 //! whatever their width. Sums in registers, or several kinds of lanes in one
 //! loop, are faster on paper, but then it often misses them.
+//!
+//! With the feature `wide` they are inlined into code for wider instructions; without,
+//! all dtypes share them, which keeps the module for browsers small.
 
 use super::element::Real;
 
@@ -47,7 +50,8 @@ impl<V: Real> Extremes<V> {
     }
 
     /// Takes finite values, or if `MASKED` any, of which it heeds the finite ones.
-    #[inline(always)]
+    #[cfg_attr(feature = "wide", inline(always))]
+    #[cfg_attr(not(feature = "wide"), inline(never))]
     pub(super) fn take<const MASKED: bool>(&mut self, values: &[V::Raw]) {
         let zero = |x| V::one(x == V::ZERO);
         let low = |x| if MASKED && !finite(x) { V::INFINITY } else { x };
@@ -66,10 +70,10 @@ impl<V: Real> Extremes<V> {
         };
         if let Ok(group) = <&[V::Raw; GROUP]>::try_from(values) {
             for i in 0..LANES {
-                let x: [V; ROWS] = core::array::from_fn(|r| V::read(group[r * LANES + i]));
-                self.zeros[i] = V::plus(self.zeros[i], tree(x.map(zero), V::plus));
-                next.min[i] = smaller(now.min[i], tree(x.map(low), smaller));
-                next.max[i] = larger(now.max[i], tree(x.map(high), larger));
+                let x = rows(|r| V::read(group[r * LANES + i]));
+                self.zeros[i] = V::plus(self.zeros[i], tree(each(x, zero), V::plus));
+                next.min[i] = smaller(now.min[i], tree(each(x, low), smaller));
+                next.max[i] = larger(now.max[i], tree(each(x, high), larger));
             }
             self.second = !self.second;
             return;
@@ -128,7 +132,8 @@ impl<V: Real> Strays<V> {
     }
 
     /// Takes any values.
-    #[inline(always)]
+    #[cfg_attr(feature = "wide", inline(always))]
+    #[cfg_attr(not(feature = "wide"), inline(never))]
     pub(super) fn take(&mut self, values: &[V::Raw]) {
         for row in values.chunks(LANES) {
             for (i, &raw) in row.iter().enumerate() {
@@ -168,7 +173,8 @@ impl Sums {
 
     /// Takes `factor` times each value, less `centre`. If `MASKED`, it heeds the
     /// finite values alone; else all must be finite, and `factor` must be one.
-    #[inline(always)]
+    #[cfg_attr(feature = "wide", inline(always))]
+    #[cfg_attr(not(feature = "wide"), inline(never))]
     pub(super) fn take<V: Real, const MASKED: bool>(
         &mut self,
         values: &[V::Raw],
@@ -178,11 +184,10 @@ impl Sums {
         let plus = |a, b| a + b;
         if let Ok(group) = <&[V::Raw; GROUP]>::try_from(values) {
             for i in 0..LANES {
-                let x: [f64; ROWS] = core::array::from_fn(|r| {
-                    measure::<V, MASKED>(V::read(group[r * LANES + i]), factor, centre)
-                });
+                let x =
+                    rows(|r| measure::<V, MASKED>(V::read(group[r * LANES + i]), factor, centre));
                 self.sum[i] += tree(x, plus);
-                self.squares[i] += tree(x.map(|x| x * x), plus);
+                self.squares[i] += tree(each(x, |x| x * x), plus);
             }
             return;
         }
@@ -200,6 +205,21 @@ impl Sums {
     pub(super) fn totals(self) -> (f64, f64) {
         (pairwise(self.sum), pairwise(self.squares))
     }
+}
+
+// Written out, since a compiler that saves space leaves loops over eight as loops.
+
+/// What `of` gives for each row.
+#[inline(always)]
+fn rows<A>(of: impl Fn(usize) -> A) -> [A; ROWS] {
+    [of(0), of(1), of(2), of(3), of(4), of(5), of(6), of(7)]
+}
+
+/// What `of` gives for each of the rows' values.
+#[inline(always)]
+fn each<A, B>(x: [A; ROWS], of: impl Fn(A) -> B) -> [B; ROWS] {
+    let [a, b, c, d, e, f, g, h] = x;
+    [of(a), of(b), of(c), of(d), of(e), of(f), of(g), of(h)]
 }
 
 /// The rows of a lane taken together, by pairs.

@@ -25,6 +25,7 @@ pub struct Opening {
     stage: Stage,
 }
 
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Stage {
     Unknown,
     Ours(core::Opening),

@@ -38,7 +38,7 @@ impl Noise {
     }
 }
 
-/// Data of several kinds: noise, weights, text, runs, few symbols.
+/// Data of several kinds: noise, weights, text, runs, copies of itself, few symbols.
 fn data(kind: usize, length: usize) -> Vec<u8> {
     let mut noise = Noise(kind as u64);
     let mut out = Vec::new();
@@ -53,6 +53,20 @@ fn data(kind: usize, length: usize) -> Vec<u8> {
             }
             2 => out.extend(format!("layer.{}.weight {} ", x % 24, x % 7).bytes()),
             3 => out.extend(std::iter::repeat_n(x as u8, (x >> 8) % 300)),
+            // From a few distances over and over, and from anywhere.
+            4 => {
+                let here = out.len();
+                let back = match x % 3 {
+                    0 => 1 + noise.next() % (here + 1),
+                    nth => [1, 48, 1000][nth] + (x >> 20) % 2,
+                };
+                let from = here.saturating_sub(back);
+                for nth in 0..3 + noise.next() % 90 {
+                    let copied = out.get(from + nth).copied();
+                    out.push(copied.unwrap_or(noise.next() as u8));
+                }
+                out.extend((0..x % 5).map(|n| (x >> n) as u8));
+            }
             _ => out.push(b"aaaabbbccd"[x % 10]),
         }
     }
@@ -63,9 +77,9 @@ fn data(kind: usize, length: usize) -> Vec<u8> {
 #[test]
 fn agree_on_sound_frames() {
     let mut stored = Vec::new();
-    for kind in 0..5 {
+    for kind in 0..6 {
         for length in [0, 1, 5, 31, 255, 256, 4000, 70_000, 262_144, 400_001] {
-            for level in [1, 3, 9, 19] {
+            for level in [-7, 1, 3, 6, 9, 13, 19, 22] {
                 let plain = data(kind, length);
                 Zstd.encode(&plain, level, &mut stored).unwrap();
                 let what = format!("kind {kind}, {length} bytes, level {level}");
@@ -76,13 +90,13 @@ fn agree_on_sound_frames() {
     }
 }
 
-/// `MUTATIONS` says how many for each of twenty frames.
+/// `MUTATIONS` says how many for each of two dozen frames.
 #[test]
 fn agree_on_damaged_frames() {
     let many = std::env::var("MUTATIONS").ok().and_then(|n| n.parse().ok());
     let (mut accepted, mut tried) = (0, 0);
     let mut stored = Vec::new();
-    for kind in 0..5 {
+    for kind in 0..6 {
         for (length, level) in [(300, 3), (5000, 19), (20_000, 1), (140_000, 3)] {
             Zstd.encode(&data(kind, length), level, &mut stored)
                 .unwrap();
@@ -94,7 +108,7 @@ fn agree_on_damaged_frames() {
                 let mut damaged = stored.clone();
                 for _ in 0..1 + noise.next() % 3 {
                     // Mostly where the tables are.
-                    let near = noise.next() % 2 == 0;
+                    let near = noise.next().is_multiple_of(2);
                     let reach = if near {
                         damaged.len().min(160)
                     } else {

@@ -28,7 +28,7 @@ fn request(rows: Every, columns: Every) -> WindowRequest<'static> {
 fn whole_rows_are_one_span() {
     let wanted = request(every(2, 5, 1), every(0, 8, 1));
     let window = Window::new(Dtype::F32, &[10, 8], &wanted).unwrap();
-    assert_eq!(window.spans(), [64..224]);
+    assert_eq!(window.spans(), vec![64..224; 1]);
     let wanted = request(every(2, 3, 1), every(1, 4, 1));
     let window = Window::new(Dtype::F32, &[10, 8], &wanted).unwrap();
     assert_eq!(window.spans(), [68..84, 100..116, 132..148]);
@@ -108,7 +108,7 @@ fn empty_windows() {
     for shape in [&[0, 8][..], &[8, 0], &[4, 4]] {
         let window = Window::new(Dtype::F4, shape, &request(none, none)).unwrap();
         assert!(window.spans().is_empty());
-        assert_eq!(window.values(&[]).unwrap(), []);
+        assert!(window.values(&[]).unwrap().is_empty());
     }
 }
 

@@ -10,7 +10,9 @@ export function findChromium() {
   if (process.getuid?.() === 0) {
     const run = (...words) => spawnSync(words[0], words.slice(1), { stdio: "inherit" });
     run("apt-get", "update", "-qq");
-    run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium");
+    // Without fonts nothing has a width.
+    const fonts = ["fonts-dejavu-core", "fonts-liberation"];
+    run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium", ...fonts);
     const installed = look();
     if (installed) return installed;
   }

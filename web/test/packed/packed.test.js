@@ -11,6 +11,7 @@ import { after, before, suite, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { build } from "vite";
+import { findChromium } from "../../e2e/support/chromium.js";
 import { serve } from "../server.js";
 import { fixtures, makeFixtures, root } from "../support.js";
 
@@ -125,8 +126,7 @@ suite("in Chromium", () => {
     write("plain.html", html(null));
     await build({ root: project, logLevel: "error", build: { target: "es2022" } });
     pages = await serveFolder(project);
-    const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
-    assert.ok(existsSync(executablePath), `${executablePath} is missing; CHROMIUM names another`);
+    const executablePath = findChromium();
     browser = await chromium.launch({
       executablePath,
       args: [

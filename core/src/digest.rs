@@ -45,6 +45,25 @@ pub fn sha256(bytes: &[u8]) -> Digest {
     sha2::Sha256::digest(bytes).into()
 }
 
+/// The refusal of a tensor whose bytes have another digest, which is given in
+/// hexadecimal.
+pub fn tensor_differs(name: &str, expected: &Digest, found: &str) -> Error {
+    let message = "the bytes are not the ones that were written";
+    differs(Code::IntegrityTensor, message, expected, found).tensor(name)
+}
+
+/// The refusal of a file whose footed bytes have another digest than the footer says.
+pub fn footer_differs(expected: &Digest, found: &str) -> Error {
+    let message = "the file was changed after it was written: its checksum differs";
+    differs(Code::IntegrityFooter, message, expected, found)
+}
+
+fn differs(code: Code, message: &str, expected: &Digest, found: &str) -> Error {
+    Error::new(code, message)
+        .expected(format!("SHA-256 {}", hex(expected)))
+        .found(found)
+}
+
 /// Lower-case hexadecimal.
 pub fn hex(digest: &Digest) -> String {
     let mut out = String::with_capacity(64);

@@ -129,6 +129,16 @@ impl Dtype {
         }
     }
 
+    /// The fewest elements that fill whole bytes.
+    pub const fn unit(self) -> Unit {
+        let (bytes, elements) = match self.bits() {
+            4 => (1, 2),
+            6 => (3, 4),
+            bits => (bits / 8, 1),
+        };
+        Unit { bytes, elements }
+    }
+
     /// Bytes of a row-major tensor of that shape.
     ///
     /// # Errors
@@ -162,6 +172,15 @@ impl Dtype {
             ),
         }
     }
+}
+
+/// The fewest elements of a dtype that fill whole bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// How many bytes they fill.
+    pub bytes: u64,
+    /// How many elements they are.
+    pub elements: u64,
 }
 
 impl core::fmt::Display for Dtype {

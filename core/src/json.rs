@@ -63,6 +63,14 @@ impl<'a> Reader<'a> {
         self.peek()
     }
 
+    /// Refuses anything but space up to the end of the text.
+    pub fn end(&mut self) -> Result<()> {
+        match self.next_byte() {
+            None => Ok(()),
+            Some(_) => Err(self.unexpected("the end of the text")),
+        }
+    }
+
     /// A syntax error at the next byte.
     pub fn unexpected(&self, wanted: &str) -> Error {
         let found = match self.peek() {

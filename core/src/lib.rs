@@ -47,7 +47,7 @@ mod window;
 mod zstd_frame;
 
 pub use catalogue::{Catalogue, Opening, Step};
-pub use dtype::Dtype;
+pub use dtype::{Dtype, Unit};
 pub use error::{Code, Error, Kind, Printable, Result};
 pub use frames::{
     Codec, FRAME_BYTES, Frame, FrameTable, TableOpening, TableStep, check_expansion, plan_frames,

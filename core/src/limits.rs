@@ -79,10 +79,7 @@ impl Limits {
             keys.push(key);
         }
         keys.check()?;
-        match reader.next_byte() {
-            None => Ok(()),
-            Some(_) => Err(reader.unexpected("the end of the text")),
-        }
+        reader.end()
     }
 
     /// Refuses a header that is too long.

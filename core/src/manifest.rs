@@ -95,9 +95,7 @@ fn read(bytes: &[u8], limits: &Limits) -> Result<Manifest> {
     let mut reader = Reader::new(text, limits.depth);
     let mut builder = Builder::new(limits);
     let mut manifest = read_top(&mut reader, &mut builder)?;
-    if reader.next_byte().is_some() {
-        return Err(reader.unexpected("the end of the text"));
-    }
+    reader.end()?;
     manifest.header = builder.finish(0)?;
     layout::check_overlap(&manifest.header)?;
     Ok(manifest)

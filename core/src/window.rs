@@ -3,7 +3,7 @@
 //! Both are planned from dtype and shape alone, as spans of bytes within the tensor.
 //! Whoever fetched them hands them back, and gets elements.
 
-use crate::dtype::Dtype;
+use crate::dtype::{Dtype, Unit};
 use crate::error::{Code, Error, Result};
 use crate::stats::decode_f64;
 use alloc::format;
@@ -59,31 +59,7 @@ struct Line {
     pitch: u64,
 }
 
-/// The fewest elements that fill whole bytes.
-#[derive(Clone, Copy, Debug)]
-struct Unit {
-    bytes: u64,
-    elements: u64,
-}
-
 impl Unit {
-    const fn of(dtype: Dtype) -> Self {
-        match dtype.bits() {
-            4 => Self {
-                bytes: 1,
-                elements: 2,
-            },
-            6 => Self {
-                bytes: 3,
-                elements: 4,
-            },
-            bits => Self {
-                bytes: bits / 8,
-                elements: 1,
-            },
-        }
-    }
-
     /// The bytes of the units that hold elements `first..=last`.
     fn bytes_of(self, first: u64, last: u64) -> Range<u64> {
         let (from, to) = (first / self.elements, last / self.elements);
@@ -147,7 +123,7 @@ impl Window {
             (row_line, column_line)
         };
         let mut window = Self {
-            unit: Unit::of(dtype),
+            unit: dtype.unit(),
             dtype,
             lines,
             inner,
@@ -421,7 +397,7 @@ pub fn sample(dtype: Dtype, nbytes: u64, most: u64) -> Vec<Range<u64>> {
     // Pieces cost a request or a frame each, so there are few.
     const PIECES: u64 = 16;
     const SHORTEST: u64 = 4096;
-    let unit = Unit::of(dtype).bytes;
+    let unit = dtype.unit().bytes;
     let (units, budget) = (nbytes / unit, most.min(nbytes) / unit);
     if nbytes == 0 || nbytes <= most {
         return Vec::from_iter((nbytes > 0).then_some(0..nbytes));

@@ -126,7 +126,8 @@ fn reusable(old: &TensorFile) -> Result<Option<FrameTable>> {
     Ok(table.push(stored.len() as u64, data).ok().map(|()| table))
 }
 
-/// Copies a range of the old file to the end of the new one, while another thread hashes it for the footer.
+/// Copies a range of the old file to the end of the new one, while another thread
+/// hashes it for the footer.
 fn copy_old(
     old: &TensorFile,
     range: Range<u64>,

@@ -15,16 +15,16 @@ use std::ops::Range;
 const BRIEF_BYTES: u64 = 8 << 20;
 
 /// Where the bytes of a part come from.
-enum Origin {
-    /// The nth frame, from some byte of its data on.
-    Frame(usize, u64),
+enum Origin<'a> {
+    /// The nth of these frames, from some byte of its data on.
+    Frame(&'a Frames, usize, u64),
     /// An offset in the file.
     Plain(u64),
 }
 
 /// Some bytes that are read in one go.
 struct Part<'a> {
-    origin: Origin,
+    origin: Origin<'a>,
     out: &'a mut [u8],
     /// Which of the spans asked for it belongs to.
     span: usize,
@@ -144,8 +144,7 @@ impl TensorFile {
     /// Fills `out` from a span of the uncompressed blob, frames in parallel.
     pub(crate) fn data_into(&self, data: Range<u64>, out: &mut [u8]) -> Result<()> {
         let parts = self.parts([(data, out)].into_iter())?;
-        let frames = self.frames_for(&parts)?;
-        let each = |part| self.read_part(frames, part);
+        let each = |part| self.read_part(part);
         match parts.len() {
             0 | 1 => parts.into_iter().try_for_each(each),
             _ => run(|| parts.into_par_iter().try_for_each(each)),
@@ -155,7 +154,7 @@ impl TensorFile {
     /// What has to be read to fill each span of the uncompressed blob. What needs
     /// no reading, since the whole blob is decoded already, is filled now.
     fn parts<'a>(
-        &self,
+        &'a self,
         spans: impl Iterator<Item = (Range<u64>, &'a mut [u8])>,
     ) -> Result<Vec<Part<'a>>> {
         let mut parts = Vec::new();
@@ -184,7 +183,7 @@ impl TensorFile {
                 let from = frame.data.start.max(data.start);
                 let to = frame.data.end.min(data.end);
                 let (out, tail) = rest.split_at_mut(to.saturating_sub(from) as usize);
-                let origin = Origin::Frame(nth, from - frame.data.start);
+                let origin = Origin::Frame(frames, nth, from - frame.data.start);
                 parts.push(Part { origin, out, span });
                 rest = tail;
             }
@@ -201,14 +200,13 @@ impl TensorFile {
     ) -> Result<()> {
         // Parts of one frame follow each other, so that it is decoded once.
         let place = |part: &Part<'_>| match part.origin {
-            Origin::Frame(nth, _) => nth as u64,
+            Origin::Frame(_, nth, _) => nth as u64,
             Origin::Plain(at) => at,
         };
         parts.sort_by_key(place);
-        let frames = self.frames_for(&parts)?;
         let named = |part: Part<'_>| {
             let span = part.span;
-            self.read_part(frames, part).map_err(|e| match name(span) {
+            self.read_part(part).map_err(|e| match name(span) {
                 Some(name) => e.tensor(name),
                 None => e,
             })
@@ -236,24 +234,10 @@ impl TensorFile {
         })?
     }
 
-    fn frames_for(&self, parts: &[Part<'_>]) -> Result<Option<&Frames>> {
-        match parts.first().map(|part| &part.origin) {
-            Some(Origin::Frame(..)) => match self.blob()? {
-                Blob::Frames(frames) => Ok(Some(frames)),
-                Blob::Whole(_) => Ok(None),
-            },
-            _ => Ok(None),
-        }
-    }
-
-    fn read_part(&self, frames: Option<&Frames>, part: Part<'_>) -> Result<()> {
-        match (part.origin, frames) {
-            (Origin::Frame(nth, skip), Some(frames)) => {
-                self.decode_part(frames, nth, skip, part.out)
-            }
-            (Origin::Plain(at), _) => self.source.read_into(at, part.out),
-            // Parts of frames are made only where there are frames.
-            (Origin::Frame(..), None) => unreachable!("a frame without a table"),
+    fn read_part(&self, part: Part<'_>) -> Result<()> {
+        match part.origin {
+            Origin::Frame(frames, nth, skip) => self.decode_part(frames, nth, skip, part.out),
+            Origin::Plain(at) => self.source.read_into(at, part.out),
         }
     }
 

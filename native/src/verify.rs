@@ -4,8 +4,8 @@ use crate::error::{Error, Result};
 use crate::file::{STEP_BYTES, TensorFile};
 use crate::options::Progress;
 use crate::threads::{num_threads, watched};
-use deathtensors_core::digest::{Digest, Sha256, hex, sha256};
-use deathtensors_core::{self as core, Code};
+use deathtensors_core as core;
+use deathtensors_core::digest::{Digest, Sha256, footer_differs, hex, sha256, tensor_differs};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -153,13 +153,7 @@ impl TensorFile {
     }
 
     fn differs(&self, name: &str, expected: &Digest, found: &Digest) -> Error {
-        let error = core::Error::new(
-            Code::IntegrityTensor,
-            "the bytes are not the ones that were written",
-        )
-        .tensor(name)
-        .expected(format!("SHA-256 {}", hex(expected)))
-        .found(hex(found));
+        let error = tensor_differs(name, expected, &hex(found));
         Error::from(error).at(self.path())
     }
 
@@ -254,12 +248,7 @@ impl TensorFile {
         if carried == *computed {
             return Ok(None);
         }
-        let error = core::Error::new(
-            Code::IntegrityFooter,
-            "the file was changed after it was written: its checksum differs",
-        )
-        .expected(format!("SHA-256 {}", hex(&carried)))
-        .found(hex(computed));
+        let error = footer_differs(&carried, &hex(computed));
         Ok(Some(Error::from(error).at(self.path())))
     }
 

@@ -163,12 +163,7 @@ impl File {
     fn facts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let open = self.open(py)?;
         let (catalogue, header) = (open.catalogue(), open.header());
-        let mut spans: Vec<_> = header
-            .tensors()
-            .map(|t| (t.start, t.end, t.elements()))
-            .collect();
-        spans.sort_unstable();
-        spans.dedup_by_key(|span| (span.0, span.1));
+        let (tensor_bytes, parameters) = header.tied_once();
         let frames = open.frames().map_err(|e| raise(py, e))?;
         let facts = PyDict::new(py);
         facts.set_item("created_by", header.created_by())?;
@@ -183,8 +178,8 @@ impl File {
             catalogue.blob().end - catalogue.blob().start,
         )?;
         facts.set_item("data_bytes", catalogue.data_bytes())?;
-        facts.set_item("tensor_bytes", spans.iter().map(|s| s.1 - s.0).sum::<u64>())?;
-        facts.set_item("parameters", spans.iter().map(|s| s.2).sum::<u64>())?;
+        facts.set_item("tensor_bytes", tensor_bytes)?;
+        facts.set_item("parameters", parameters)?;
         facts.set_item("frames", frames.map(|table| table.len()))?;
         Ok(facts)
     }
@@ -394,7 +389,6 @@ fn buffer(
     }
     let memory = match rows {
         Some(_) => {
-            file.prepare_frames(nth)?;
             file.ensure_checked_with(nth, progress)?;
             file.read_owned(nth, data)?
         }

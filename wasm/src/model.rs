@@ -6,7 +6,7 @@ use crate::frames::Table;
 use crate::json::Json;
 use crate::opening::{copied, too_long};
 use crate::shards::ShardIndex;
-use deathtensors_core::digest::{Digest, hex, parse_hex};
+use deathtensors_core::digest::{Digest, footer_differs, hex, parse_hex, tensor_differs};
 use deathtensors_core::manifest::{self, Manifest};
 use deathtensors_core::safetensors::Safetensors;
 use deathtensors_core::{Catalogue, Code, Error, Header, Limits, Schema, TensorInfo, shards};
@@ -65,7 +65,7 @@ impl Model {
         json.number_field("dataBytes", header.data_bytes());
         json.number_field("dataStart", data.start);
         json.number_field("tensors", header.len() as u64);
-        json.number_field("parameters", parameters(header));
+        json.number_field("parameters", header.tied_once().1);
         let flags = match &self.file {
             File::Ours(catalogue) => catalogue.flags(),
             _ => Default::default(),
@@ -160,12 +160,10 @@ impl Model {
     #[wasm_bindgen(js_name = checkDigest)]
     pub fn check_digest(&self, nth: f64, found: &str) -> Result<bool, Failure> {
         let tensor = self.tensor(nth)?;
-        let message = "the bytes are not the ones that were written";
         match tensor.sha256 {
             None => Ok(false),
-            Some(digest) => same_digest(Code::IntegrityTensor, message, digest, found)
-                .map_err(|e| e.tensor(tensor.name).into())
-                .map(|()| true),
+            Some(digest) if hex(digest) == found => Ok(true),
+            Some(digest) => Err(tensor_differs(tensor.name, digest, found).into()),
         }
     }
 
@@ -178,8 +176,10 @@ impl Model {
                     .but("32 bytes", format!("{} bytes", carried.len())),
             );
         };
-        let message = "the file was changed after it was written: its checksum differs";
-        Ok(same_digest(Code::IntegrityFooter, message, carried, found)?)
+        match hex(carried) == found {
+            true => Ok(()),
+            false => Err(footer_differs(carried, found).into()),
+        }
     }
 
     /// The bytes that the footer's digest covers.
@@ -314,29 +314,6 @@ fn no_file() -> Failure {
         "usage.unavailable",
         "a manifest describes a file, but is not one",
     )
-}
-
-fn same_digest(code: Code, message: &str, expected: &Digest, found: &str) -> Result<(), Error> {
-    if hex(expected) == found {
-        return Ok(());
-    }
-    Err(Error::new(code, message)
-        .expected(format!("SHA-256 {}", hex(expected)))
-        .found(found))
-}
-
-/// Elements of all tensors, tied ones counted once.
-fn parameters(header: &Header) -> u64 {
-    let mut spans: Vec<_> = header
-        .tensors()
-        .filter(|t| t.start < t.end)
-        .map(|t| (t.start, t.end, t.elements()))
-        .collect();
-    spans.sort_unstable();
-    spans.dedup_by_key(|&mut (start, end, _)| (start, end));
-    spans
-        .iter()
-        .fold(0, |sum, &(_, _, elements)| sum.saturating_add(elements))
 }
 
 fn write_tensor(json: &mut Json, tensor: &TensorInfo<'_>) {

@@ -2,8 +2,8 @@
 
 use crate::convert::{place, wholes};
 use crate::failure::{Failure, Result, no_memory};
-use deathtensors_core::Dtype;
 use deathtensors_core::stats::{decode_f32, decode_f64};
+use deathtensors_core::{Dtype, Unit};
 use std::fmt::Write;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -84,12 +84,11 @@ fn decode<T>(
     into: impl Fn(Dtype, &[u8], &mut Vec<T>),
 ) -> Result<Vec<T>> {
     let dtype = Dtype::parse(dtype)?;
-    // The fewest elements that fill whole bytes.
-    let (unit, elements) = match dtype.bits() {
-        4 => (1, 2),
-        6 => (3, 4),
-        bits => (bits as usize / 8, 1),
-    };
+    let Unit {
+        bytes: unit,
+        elements,
+    } = dtype.unit();
+    let (unit, elements) = (unit as usize, elements as usize);
     let all = bytes.len() / unit * elements;
     let first = first.map_or(Ok(0), |first| place(first, "the first element"))?;
     let count = match count {

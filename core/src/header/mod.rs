@@ -250,6 +250,17 @@ impl Header {
         (self.root.is_some() || !self.is_empty()) && self.tensors.iter().all(|t| t.sha256.is_some())
     }
 
+    /// Bytes and elements of all tensors, tied ones counted once.
+    pub fn tied_once(&self) -> (u64, u64) {
+        let spans = self.tensors().map(|t| (t.start, t.end, t.elements()));
+        let mut spans: Vec<_> = spans.collect();
+        order::sort(&mut spans);
+        spans.dedup_by_key(|&mut (start, end, _)| (start, end));
+        spans.iter().fold((0, 0), |(bytes, elements), span| {
+            (bytes + (span.1 - span.0), elements + span.2)
+        })
+    }
+
     /// Length in bytes of the JSON text without its trailing spaces.
     pub fn json_bytes(&self) -> u64 {
         self.json_bytes

@@ -340,6 +340,15 @@ impl<'l> Builder<'l> {
     where
         P: Iterator<Item = (&'a str, &'a str)>,
     {
+        check_name(tensor.name, self.limits)?;
+        self.push_any(tensor)
+    }
+
+    /// The same for another format, whose names have other rules.
+    pub fn push_any<'a, P>(&mut self, tensor: NewTensor<'_, P>) -> Result<()>
+    where
+        P: Iterator<Item = (&'a str, &'a str)>,
+    {
         let NewTensor {
             name,
             dtype,
@@ -360,24 +369,6 @@ impl<'l> Builder<'l> {
             let dims = span(dims, builder.header.dims.len());
             let pairs = span(pairs, builder.header.pairs.len());
             builder.push_entry(name, dtype, dims, data, pairs, sha256)
-        };
-        check_name(name, self.limits)?;
-        add(self).map_err(|e| e.tensor(name))
-    }
-
-    /// Adds a tensor of another format, whose names have other rules.
-    pub fn push_any(
-        &mut self,
-        name: &str,
-        dtype: Dtype,
-        shape: &[u64],
-        data: Range<u64>,
-    ) -> Result<()> {
-        let add = |builder: &mut Self| {
-            let dims = builder.header.dims.len();
-            shape.iter().try_for_each(|&dim| builder.dim(dims, dim))?;
-            let dims = span(dims, builder.header.dims.len());
-            builder.push_entry(name, dtype, dims, data, Span::default(), None)
         };
         add(self).map_err(|e| e.tensor(name))
     }

@@ -2,7 +2,7 @@
 
 use super::Safetensors;
 use crate::error::Result;
-use crate::header::{Builder, Header};
+use crate::header::{Builder, Header, NewTensor};
 use crate::limits::Limits;
 
 impl Safetensors {
@@ -17,12 +17,14 @@ impl Safetensors {
         let pairs = self.metadata.iter();
         builder.global(pairs.map(|(key, value)| (key.as_str(), value.as_str())))?;
         for tensor in &self.tensors {
-            builder.push_any(
-                &tensor.name,
-                tensor.dtype,
-                &tensor.shape,
-                tensor.data.clone(),
-            )?;
+            builder.push_any(NewTensor {
+                name: &tensor.name,
+                dtype: tensor.dtype,
+                shape: &tensor.shape,
+                data: tensor.data.clone(),
+                metadata: core::iter::empty(),
+                sha256: None,
+            })?;
         }
         builder.finish(0)
     }

@@ -38,9 +38,7 @@ fn read(text: &str) -> Result<Schema> {
             _ => return Err(unknown(&key, "'tensors' and 'allow_extra'")),
         }
     }
-    if reader.next_byte().is_some() {
-        return Err(reader.unexpected("the end of the text"));
-    }
+    reader.end()?;
     let mut schema = tensors.ok_or_else(|| missing("tensors"))?;
     schema.allow_extra(allow_extra.unwrap_or(false));
     Ok(schema)

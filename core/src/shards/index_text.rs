@@ -21,7 +21,7 @@ pub(super) fn read_list(text: &str, limits: &Limits) -> Result<Vec<Shard>> {
         while reader.item(&mut inside)? {
             shards.push(read_shard(reader)?);
         }
-        end(reader)?;
+        reader.end()?;
         Ok(shards)
     };
     read(&mut reader).map_err(malformed)
@@ -97,7 +97,7 @@ fn read_index(reader: &mut Reader<'_>) -> Result<Option<Vec<Shard>>> {
         }
     }
     unknown.check()?;
-    end(reader)?;
+    reader.end()?;
     Ok(shards)
 }
 
@@ -119,13 +119,6 @@ fn read_map(reader: &mut Reader<'_>) -> Result<Vec<Shard>> {
         }
     }
     Ok(shards)
-}
-
-fn end(reader: &mut Reader<'_>) -> Result<()> {
-    match reader.next_byte() {
-        None => Ok(()),
-        Some(_) => Err(reader.unexpected("the end of the text")),
-    }
 }
 
 /// Whatever is wrong with the text, it is the list of shards that is malformed.

@@ -107,11 +107,7 @@ impl Channels {
         };
         Ok(Self {
             dtype,
-            unit: match dtype.bits() {
-                4 => 1,
-                6 => 3,
-                bits => bits as usize / 8,
-            },
+            unit: dtype.unit().bytes as usize,
             inner,
             channel: 0,
             left: inner,
@@ -134,7 +130,7 @@ impl Channels {
                 .found(byte));
         }
         // Of a sub-byte dtype, a unit is a few elements.
-        let element = (byte / unit).saturating_mul(unit * 8 / self.dtype.bits());
+        let element = (byte / unit).saturating_mul(self.dtype.unit().elements);
         let run = element / self.inner;
         self.left = self.inner - element % self.inner;
         self.channel = (run % (self.channels.len() as u64).max(1)) as usize;

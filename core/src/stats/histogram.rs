@@ -107,11 +107,7 @@ impl Histogram {
     /// element.
     pub fn update(&mut self, mut bytes: &[u8]) {
         // The bytes of an element, or of the fewest that fill whole bytes.
-        let unit = match self.dtype.bits() {
-            4 => 1,
-            6 => 3,
-            bits => bits as usize / 8,
-        };
+        let unit = self.dtype.unit().bytes as usize;
         if !self.rest.is_empty() {
             let missing = unit - self.rest.len();
             let (head, tail) = bytes.split_at(missing.min(bytes.len()));

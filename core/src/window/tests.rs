@@ -172,7 +172,7 @@ proptest! {
         units in 0u64..100_000,
         most in 0u64..200_000,
     ) {
-        let unit = Unit::of(dtype).bytes;
+        let unit = dtype.unit().bytes;
         let nbytes = units * unit;
         let spans = sample(dtype, nbytes, most);
         let total: u64 = spans.iter().map(|s| s.end - s.start).sum();

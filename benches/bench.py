@@ -296,6 +296,8 @@ class Entry:
     once: bool
     #: Whether --quick has it too.
     quick: bool
+    #: Whether it fills new memory, as much as the mixed workload has bytes.
+    fills_memory: bool
 
     def title(self, bench: Bench) -> str:
         return self.name.format(**bench.sizes)
@@ -306,7 +308,9 @@ class Entry:
         targets = tuple(
             Target(t.limit, t.against.format(**bench.sizes), t.kind) for t in self.targets
         )
-        return Row(self.section, self.title(bench), contenders, targets, self.unit, self.once)
+        memory = 2 * bench.mixed[1] if self.fills_memory else 0
+        title = self.title(bench)
+        return Row(self.section, title, contenders, targets, self.unit, self.once, memory)
 
 
 class Section:
@@ -323,9 +327,11 @@ class Section:
         unit: str = "s",
         once: bool = False,
         quick: bool = True,
+        fills_memory: bool = False,
     ) -> Callable[[Maker], Maker]:
         def declare(make: Maker) -> Maker:
-            self.entries.append(Entry(self.name, name, make, targets, unit, once, quick))
+            entry = Entry(self.name, name, make, targets, unit, once, quick, fills_memory)
+            self.entries.append(entry)
             return make
 
         return declare

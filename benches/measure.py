@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import mmap
 import statistics
 import time
 from collections.abc import Callable
@@ -58,6 +59,9 @@ class Row:
     unit: str = "s"
     #: Deterministic or costly work is measured once.
     once: bool = False
+    #: Bytes of memory that the system must have at hand before each turn. Hosts of
+    #: virtual machines take back what is not used, and whose turn it is would pay.
+    memory: int = 0
     note: str = ""
 
     @property
@@ -76,7 +80,7 @@ class Effort:
     seconds: float
 
 
-FULL = Effort(least=5, least_slow=3, most=31, seconds=3.0)
+FULL = Effort(least=5, least_slow=2, most=31, seconds=3.0)
 QUICK = Effort(least=3, least_slow=1, most=5, seconds=0.2)
 
 
@@ -114,11 +118,11 @@ def measure(row: Row, effort: Effort, neighbours: Neighbours) -> None:
         neighbours.settle()
         if not row.once:
             for contender in row.contenders:
-                _warm_up(contender, effort)
+                _warm_up(contender, effort, row.memory)
         kept = [0 for _ in row.contenders]
         while waiting := [c for c in row.contenders if _wants_turn(c, row, effort)]:
             for contender in waiting:
-                _turn(contender, contender.samples)
+                _turn(contender, contender.samples, row.memory)
             gc.collect()
             disturbed = None if row.once else neighbours.disturbed()
             if disturbed:
@@ -142,16 +146,17 @@ def _wants_turn(contender: Contender, row: Row, effort: Effort) -> bool:
     return done < least or sum(contender.samples) < effort.seconds
 
 
-def _warm_up(contender: Contender, effort: Effort) -> None:
+def _warm_up(contender: Contender, effort: Effort, memory: int) -> None:
     first: list[float] = []
-    _turn(contender, first)
+    _turn(contender, first, memory)
     if first and first[0] > effort.seconds:
         contender.samples = first
 
 
-def _turn(contender: Contender, samples: list[float]) -> None:
+def _turn(contender: Contender, samples: list[float], memory: int) -> None:
     try:
         contender.before()
+        _have_at_hand(memory)
         try:
             samples.append(contender.run(contender.burst))
         finally:
@@ -161,3 +166,11 @@ def _turn(contender: Contender, samples: list[float]) -> None:
     except Exception as e:
         # One library's trouble must not cost the whole table.
         contender.absent = f"failed: {type(e).__name__}: {e}".splitlines()[0]
+
+
+def _have_at_hand(memory: int) -> None:
+    """Touches new memory and gives it back, so that the next who asks for some finds it."""
+    if memory:
+        with mmap.mmap(-1, memory, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as pages:
+            for at in range(0, memory, mmap.PAGESIZE):
+                pages[at] = 1

@@ -85,7 +85,11 @@ class Neighbours:
         times = os.times()
         own = times.user + times.system + times.children_user + times.children_system
         for pid in self._others_of_us():
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            try:
+                text = Path(f"/proc/{pid}/stat").read_text()
+            except OSError:
+                continue  # It ended.
+            fields = text.rpartition(")")[2].split()
             own += (int(fields[11]) + int(fields[12])) / tick
         used = (user + nice + system + irq + softirq + steal) / tick
         return _Mark(time.monotonic(), used, own)

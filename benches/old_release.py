@@ -36,10 +36,10 @@ def interpreter() -> Path:
 class Starter:
     """Starts it when it is first asked for. What failed once is not tried again."""
 
-    def __init__(self, python: str | None = None) -> None:
+    def __init__(self, python: str | None = None, why_not: str = "") -> None:
         self._python = python
         self._running: OldRelease | None = None
-        self._why_not = ""
+        self._why_not = why_not
 
     def __call__(self) -> OldRelease:
         if self._why_not:

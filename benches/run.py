@@ -48,7 +48,8 @@ def main() -> int:
     folder = folder / "files"
     folder.mkdir(parents=True, exist_ok=True)
 
-    old = old_release.Starter(options.old_python)
+    left_out = "left out" if options.without_old else ""
+    old = old_release.Starter(options.old_python, left_out)
     bench = Bench(folder, ROOT / "build", dt.get_num_threads(), options.quick, old)
     effort = measure.QUICK if options.quick else measure.FULL
     versions = machine.versions()
@@ -125,6 +126,7 @@ def _options() -> argparse.Namespace:
     add("--keep", action="store_true", help="leave the input files")
     add("--old-python", metavar="PATH",
         help="an interpreter that has deathtensors 0.3.0 and torch; else one is built")  # fmt: skip
+    add("--without-old", action="store_true", help="leave 0.3.0 out, which takes most of the time")
     return parser.parse_args()
 
 

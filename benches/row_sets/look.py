@@ -7,6 +7,7 @@ from measure import Contender, Target
 
 SECTION = Section("Measure and verify (page cache warm)")
 FOOTER = "deathtensors, footer"
+HASH_ALL = "SHA-256 (hashlib), all cores"
 
 
 def _stats(b: Bench, workload: Workload) -> list[Contender]:
@@ -75,6 +76,7 @@ def digests(b: Bench) -> list[Contender]:
         b.ours("verify", path=path),
         b.ours("verify", FOOTER, path=footed),
         b.plain(HASH, "sha256_file", path=path),
+        b.plain(HASH_ALL, "sha256_in_parallel", path=path),
         b.here("ztensor_", "verify", "zTensor (XXH3)", path=b.peer_file(ZTENSOR, b.mixed)),
     ]
 

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::mpsc;
 use zstd::zstd_safe::find_frame_compressed_size;
 
 /// How [`TensorWriter::append`] writes. Compression and footer are the file's.
@@ -176,27 +177,58 @@ fn check_old_footer(old: &TensorFile) -> Result<()> {
     old.footer_differs(&hasher.finish())?.map_or(Ok(()), Err)
 }
 
-/// Appends a range of one file to another.
+/// Appends a range of one file to another, while another thread reads what comes next.
 ///
-/// Through a buffer that stays in the cache: `copy_file_range` works page by page
-/// and stumbles when the two offsets differ within a page, as they do here, and a
-/// fresh map costs more in faults than the second copy does.
+/// Through buffers that stay in the cache: `copy_file_range` works page by page and
+/// stumbles when the two offsets differ within a page, as they do here, and a fresh map
+/// costs more in faults than the second copy does.
 pub(crate) fn copy_range(
     from: &Source,
-    mut range: Range<u64>,
+    range: Range<u64>,
     to: &AtomicFile,
     progress: &mut dyn Progress,
 ) -> Result<()> {
     const BUFFER_BYTES: u64 = 1 << 20;
-    let mut buffer = vec![0; BUFFER_BYTES.min(range.end - range.start) as usize];
-    while range.start < range.end {
-        let step = (range.end - range.start).min(BUFFER_BYTES);
-        let part = buffer.get_mut(..step as usize).unwrap_or_default();
-        read_exact_at(&from.file, part, range.start)
-            .map_err(|e| Error::io("read", &from.path, e))?;
-        to.write(part)?;
-        progress.advance(step)?;
-        range.start += step;
+    const BUFFERS: usize = 3;
+    let read = |mut buffer: Vec<u8>, at: u64| -> Result<Vec<u8>> {
+        buffer.resize((range.end - at).min(BUFFER_BYTES) as usize, 0);
+        read_exact_at(&from.file, &mut buffer, at).map_err(|e| Error::io("read", &from.path, e))?;
+        Ok(buffer)
+    };
+    let mut write = |buffer: &[u8]| -> Result<()> {
+        to.write(buffer)?;
+        progress.advance(buffer.len() as u64)
+    };
+    let steps = || range.clone().step_by(BUFFER_BYTES as usize);
+    if range.end.saturating_sub(range.start) <= BUFFERS as u64 * BUFFER_BYTES {
+        return steps().try_for_each(|at| write(&read(Vec::new(), at)?));
     }
-    Ok(())
+    let (full, filled) = mpsc::sync_channel(BUFFERS);
+    let (back, empty) = mpsc::channel();
+    for _ in 0..BUFFERS {
+        let _ = back.send(Vec::new());
+    }
+    let (read, steps) = (&read, &steps);
+    // What the writing holds is dropped before the reading is waited for, so that it
+    // stops also when the writing has failed.
+    std::thread::scope(move |scope| {
+        let reading = move || {
+            for at in steps() {
+                let Ok(buffer) = empty.recv() else { return };
+                if full.send(read(buffer, at)).is_err() {
+                    return;
+                }
+            }
+        };
+        std::thread::Builder::new()
+            .spawn_scoped(scope, reading)
+            .map_err(|e| Error::io("read", &from.path, e))?;
+        for _ in steps() {
+            let Ok(buffer) = filled.recv() else { break };
+            let buffer = buffer?;
+            write(&buffer)?;
+            let _ = back.send(buffer);
+        }
+        Ok(())
+    })
 }

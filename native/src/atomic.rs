@@ -147,13 +147,6 @@ impl AtomicFile {
         }
         fs::rename(&self.temporary, &self.target).map_err(|e| self.failed(e))?;
         self.done = true;
-        // Giving back the pages of a large file takes the system a while, which
-        // nobody needs to wait for.
-        if let Some(old) = old
-            && old.metadata().is_ok_and(|facts| facts.len() >= FLUSH_BYTES)
-        {
-            let _ = std::thread::Builder::new().spawn(move || drop(old));
-        }
         #[cfg(unix)]
         if self.replaces {
             // The content is safe already; only which name shows is at stake.
@@ -163,6 +156,13 @@ impl AtomicFile {
                 .filter(|p| !p.as_os_str().is_empty())
                 .unwrap_or(Path::new("."));
             let _ = File::open(folder).and_then(|folder| folder.sync_all());
+        }
+        // Giving back the pages and blocks of a large file takes the system a while,
+        // which nobody needs to wait for: neither here nor in the flush above.
+        if let Some(old) = old
+            && old.metadata().is_ok_and(|facts| facts.len() >= FLUSH_BYTES)
+        {
+            let _ = std::thread::Builder::new().spawn(move || drop(old));
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use crate::codec::Zstd;
 use crate::error::{Error, Result};
 use crate::file::{STEP_BYTES, TensorFile};
-use crate::map::Memory;
+use crate::map::{Memory, make_present};
 use crate::source::memory;
 use deathtensors_core::{
     self as core, Code, Codec, Frame, FrameTable, TableOpening, TableStep, check_expansion,
@@ -18,6 +18,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// have them.
 const LONG_FRAME: u64 = 32 << 20;
 
+/// Frames stored in no more than this are read into memory that a thread keeps.
+const NEAR_BYTES: u64 = 4 << 20;
+
 /// A frame that was decoded for a part of it. Small tensors share frames and are
 /// mostly read in order, so that the next part is in the same frame.
 #[derive(Default)]
@@ -30,6 +33,9 @@ struct RecentFrame {
 thread_local! {
     /// The last frame, and the one before it: two files may be read in turns.
     static RECENT: RefCell<[RecentFrame; 2]> = RefCell::default();
+
+    /// Room for a frame as it is stored.
+    static STORED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The data of a compressed blob.
@@ -67,10 +73,11 @@ impl TensorFile {
     }
 
     pub(crate) fn find_table(&self) -> Result<TableStep> {
-        let mut opening = TableOpening::new(self.catalogue());
+        let mut opening = TableOpening::guessing(self.catalogue());
         loop {
             let need = opening.need();
-            let bytes = self.source.read(&need)?;
+            let mut bytes = memory(need.end - need.start)?;
+            self.source.copy_into(need.start, &mut bytes)?;
             match opening
                 .feed(need.start, &bytes)
                 .map_err(|e| Error::from(e).at(self.path()))?
@@ -143,6 +150,7 @@ impl TensorFile {
         };
         let length = self.within_limit(frame.data.end - frame.data.start)?;
         if length == out.len() as u64 {
+            make_present(out);
             return self.decode(frame, out);
         }
         let part = skip..skip + out.len() as u64;
@@ -188,12 +196,28 @@ impl TensorFile {
     }
 
     fn decode(&self, frame: &Frame, out: &mut [u8]) -> Result<()> {
-        let base = self.catalogue().blob().start;
-        let stored = self
-            .source
-            .read_whole(&(base + frame.stored.start..base + frame.stored.end))?;
-        check_frame(&stored, out.len() as u64)
-            .and_then(|()| Zstd.decode(&stored, out))
+        let start = self.catalogue().blob().start + frame.stored.start;
+        let length = frame.stored.end - frame.stored.start;
+        if length > NEAR_BYTES {
+            let stored = self.source.read(&(start..start + length))?;
+            return self.decode_stored(&stored, out);
+        }
+        // Copied into memory that is near and stays, which costs no more than the
+        // faults of a map, and waits for the disk once.
+        STORED.with_borrow_mut(|held| {
+            let wanted = length as usize;
+            if held.len() < wanted {
+                held.resize(wanted, 0);
+            }
+            let stored = held.get_mut(..wanted).unwrap_or_default();
+            self.source.copy_into(start, stored)?;
+            self.decode_stored(stored, out)
+        })
+    }
+
+    fn decode_stored(&self, stored: &[u8], out: &mut [u8]) -> Result<()> {
+        check_frame(stored, out.len() as u64)
+            .and_then(|()| Zstd.decode(stored, out))
             .map_err(|e| Error::from(e).at(self.path()))
     }
 

@@ -4,7 +4,7 @@ use crate::blob::Blob;
 use crate::error::{Error, Result};
 use crate::map::PrivateMapping;
 use crate::options::{OpenOptions, Progress};
-use crate::source::{Data, Source};
+use crate::source::{Data, Source, memory};
 use deathtensors_core::digest::{Digest, Sha256};
 use deathtensors_core::{
     self as core, Catalogue, Code, FrameTable, Header, Limits, Opening, Step, TableStep, TensorInfo,
@@ -29,6 +29,8 @@ pub struct TensorFile {
     /// With a pinned root: which tensors have been checked.
     checked: Option<Vec<AtomicBool>>,
     private: OnceLock<Arc<PrivateMapping>>,
+    /// Whether all of the data was looked at once.
+    pub(crate) walked: AtomicBool,
     pub(crate) blob: OnceLock<Blob>,
     /// Held while the blob is opened.
     pub(crate) opening: Mutex<()>,
@@ -55,22 +57,7 @@ impl TensorFile {
 
     fn start(path: &Path, options: &OpenOptions) -> Result<Self> {
         let source = Source::open(path, options.backend)?;
-        let catalogue = {
-            let mut opening = Opening::new(source.len, options.limits);
-            if let Some(all) = source.borrow(&(0..source.len)) {
-                match opening.feed(0, all)? {
-                    Step::Ready(catalogue) => catalogue,
-                    Step::More(_) => {
-                        return Err(Error::new(
-                            Code::HeaderTruncated,
-                            "the file ends inside its header",
-                        ));
-                    }
-                }
-            } else {
-                open_by_reading(&source, &mut opening)?
-            }
-        };
+        let catalogue = open_by_reading(&source, options.limits)?;
         if let Some(root) = &options.root {
             let header = source.read(&catalogue.header_range())?;
             catalogue.check_root(&header, Some(root))?;
@@ -95,6 +82,7 @@ impl TensorFile {
             limits: options.limits,
             checked,
             private: OnceLock::new(),
+            walked: AtomicBool::new(false),
             blob: OnceLock::new(),
             opening: Mutex::new(()),
         })
@@ -212,6 +200,7 @@ impl TensorFile {
             return Ok(None);
         }
         self.ensure_checked(nth)?;
+        self.source.will_need(&range);
         let mapping = match self.private.get() {
             Some(mapping) => mapping,
             None => {
@@ -230,6 +219,7 @@ impl TensorFile {
     pub fn borrow(&self, nth: usize, data: &Range<u64>) -> Option<&[u8]> {
         let range = self.catalogue.locate(data.clone())?;
         self.ensure_checked(nth).ok()?;
+        self.source.will_need(&range);
         self.source.borrow(&range)
     }
 
@@ -305,17 +295,24 @@ impl TensorFile {
     }
 }
 
-fn open_by_reading(source: &Source, opening: &mut Opening) -> Result<Catalogue> {
+/// Reads the header, never through the map: there the system would read a great deal
+/// around it first.
+fn open_by_reading(source: &Source, limits: Limits) -> Result<Catalogue> {
+    // A foreign file is named better by a few hundred bytes than by 24, and most
+    // headers are not longer.
+    const HEAD: u64 = 16 << 10;
+    let mut opening = Opening::new(source.len, limits);
+    let mut held = memory(HEAD.min(source.len))?;
+    source.copy_into(0, &mut held)?;
     loop {
-        // A foreign file is named better by a few hundred bytes than by 24.
-        const HEAD: u64 = 512;
-        let mut need = opening.need();
-        if need.start == 0 {
-            need.end = HEAD.min(source.len);
-        }
-        let bytes = source.read(&need)?;
-        if let Step::Ready(catalogue) = opening.feed(need.start, &bytes)? {
-            return Ok(catalogue);
-        }
+        let need = match opening.feed(0, &held)? {
+            Step::Ready(catalogue) => return Ok(catalogue),
+            Step::More(need) => need,
+        };
+        let mut more = memory(need.end)?;
+        let (known, rest) = more.split_at_mut(held.len().min(need.end as usize));
+        known.copy_from_slice(held.get(..known.len()).unwrap_or_default());
+        source.copy_into(known.len() as u64, rest)?;
+        held = more;
     }
 }

@@ -3,7 +3,7 @@
 use crate::blob::{Blob, Frames, part_of};
 use crate::error::Result;
 use crate::file::{STEP_BYTES, TensorFile};
-use crate::map::Memory;
+use crate::map::{Memory, make_readable};
 use crate::options::Progress;
 use crate::source::{Data, memory};
 use crate::threads::{num_threads, run, watched};
@@ -255,7 +255,9 @@ impl TensorFile {
                 let mut at = data.start;
                 while at < data.end {
                     let next = data.end.min(at + STEP_BYTES);
-                    each(&self.read_data(at..next)?)?;
+                    let piece = self.read_data(at..next)?;
+                    make_readable(&piece);
+                    each(&piece)?;
                     progress.advance(next - at)?;
                     at = next;
                 }

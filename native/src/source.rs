@@ -1,7 +1,7 @@
 //! Where a file's bytes come from: a map, or positioned reads.
 
 use crate::error::{Error, Result};
-use crate::map::{Mapping, Memory};
+use crate::map::{Mapping, Memory, make_readable};
 use crate::options::Backend;
 use deathtensors_core::Code;
 use deathtensors_core::digest::Sha256;
@@ -80,23 +80,22 @@ impl Source {
         self.map.as_deref()?.get(start..end)
     }
 
-    /// The bytes, borrowed if that is possible, all of which are read now.
-    pub fn read_whole(&self, range: &Range<u64>) -> Result<Data<'_>> {
-        if let (Some(map), Ok(start), Ok(end)) = (
-            &self.map,
-            usize::try_from(range.start),
-            usize::try_from(range.end),
-        ) && end <= map.len()
+    /// Has the system fetch a range of a map before somebody touches it, if it is
+    /// short: the first touch would have it read megabytes around it.
+    pub fn will_need(&self, range: &Range<u64>) {
+        const SHORT: u64 = 1 << 20;
+        if let (Some(map), Some(bytes)) = (&self.map, self.borrow(range))
+            && bytes.len() as u64 <= SHORT
         {
-            map.will_need(&(start..end));
+            let start = range.start as usize;
+            map.will_need(&(start..start + bytes.len()));
         }
-        self.read(range)
     }
 
     /// Makes the pages of a range present, where there is a map.
     pub fn populate(&self, range: &Range<u64>) {
-        if let (Some(map), Some(bytes)) = (&self.map, self.borrow(range)) {
-            map.populate(&(range.start as usize..range.start as usize + bytes.len()));
+        if let Some(bytes) = self.borrow(range) {
+            make_readable(bytes);
         }
     }
 
@@ -116,6 +115,13 @@ impl Source {
             out.copy_from_slice(bytes);
             return Ok(());
         }
+        self.copy_into(offset, out)
+    }
+
+    /// The same by a positioned read, also where there is a map. Little that may not
+    /// be in the page cache is read faster so: a fault makes the system read megabytes
+    /// around it.
+    pub fn copy_into(&self, offset: u64, out: &mut [u8]) -> Result<()> {
         read_exact_at(&self.file, out, offset).map_err(|e| Error::io("read", &self.path, e))
     }
 }

@@ -1,5 +1,6 @@
 //! Dtypes of 8 bits and fewer: every code's value stands in a table.
 
+use super::ahead::{Ahead, pieces};
 use super::element::bfloat_to_f32;
 use super::exact::power_of_two;
 use super::float::FloatSummary;
@@ -130,25 +131,32 @@ pub(super) fn fours(byte: u8) -> [u8; 2] {
 }
 
 /// Summarises bytes that are each a code.
-pub(super) fn eight_bits(values: &Values<256>, bytes: &[u8]) -> FloatSummary {
-    summarise(values, &count_bytes(bytes))
+pub(super) fn eight_bits(
+    values: &Values<256>,
+    bytes: &[u8],
+    ahead: &mut Ahead<'_>,
+) -> FloatSummary {
+    summarise(values, &count_bytes(bytes, ahead))
 }
 
 /// Summarises bytes, three of which hold four codes.
-pub(super) fn six_bits(values: &Values<64>, bytes: &[u8]) -> FloatSummary {
+pub(super) fn six_bits(values: &Values<64>, bytes: &[u8], ahead: &mut Ahead<'_>) -> FloatSummary {
     let mut tables = [[0u32; 64]; 4];
-    for &three in bytes.as_chunks::<3>().0 {
-        for (table, code) in tables.iter_mut().zip(sixes(three)) {
-            table[usize::from(code)] += 1;
+    for piece in pieces(bytes.as_chunks::<3>().0) {
+        ahead.passed(size_of_val(piece));
+        for &three in piece {
+            for (table, code) in tables.iter_mut().zip(sixes(three)) {
+                table[usize::from(code)] += 1;
+            }
         }
     }
     summarise(values, &total(&tables))
 }
 
 /// Summarises bytes that each hold two codes.
-pub(super) fn four_bits(values: &Values<16>, bytes: &[u8]) -> FloatSummary {
+pub(super) fn four_bits(values: &Values<16>, bytes: &[u8], ahead: &mut Ahead<'_>) -> FloatSummary {
     let mut counts = [0u64; 16];
-    for (byte, n) in (0..=u8::MAX).zip(count_bytes(bytes)) {
+    for (byte, n) in (0..=u8::MAX).zip(count_bytes(bytes, ahead)) {
         for code in fours(byte) {
             counts[usize::from(code)] += n;
         }
@@ -157,15 +165,18 @@ pub(super) fn four_bits(values: &Values<16>, bytes: &[u8]) -> FloatSummary {
 }
 
 /// How often each byte occurs.
-fn count_bytes(bytes: &[u8]) -> [u64; 256] {
+fn count_bytes(bytes: &[u8], ahead: &mut Ahead<'_>) -> [u64; 256] {
     // Neighbours are often equal, and an increment has to wait for the last one
     // of the same counter: several tables take turns.
     let mut tables = [[0u32; 256]; 4];
     let (rows, rest) = bytes.as_chunks::<8>();
-    for &row in rows {
-        let row = u64::from_le_bytes(row);
-        for i in 0..8 {
-            tables[i % 4][usize::from((row >> (8 * i)) as u8)] += 1;
+    for piece in pieces(rows) {
+        ahead.passed(size_of_val(piece));
+        for &row in piece {
+            let row = u64::from_le_bytes(row);
+            for i in 0..8 {
+                tables[i % 4][usize::from((row >> (8 * i)) as u8)] += 1;
+            }
         }
     }
     for &byte in rest {

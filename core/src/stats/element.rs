@@ -4,6 +4,7 @@
 //! that a loop over it becomes vector code.
 
 use super::complex::{c64_magnitude, c128_magnitude};
+use super::isa::Isa;
 
 /// A floating-point dtype of 16 bits or more, stored in `W` bytes, little-endian.
 pub(super) trait Element<const W: usize> {
@@ -30,6 +31,7 @@ pub(super) trait Element<const W: usize> {
     /// in the layout of binary32 or binary64.
     #[inline(always)]
     fn values<'a, const MASKED: bool>(
+        _isa: Isa,
         batch: &'a [[u8; W]],
         buffer: &'a mut [<Self::Value as Real>::Raw],
     ) -> &'a [<Self::Value as Real>::Raw] {
@@ -141,6 +143,25 @@ impl Element<2> for F16 {
     fn any(raw: [u8; 2]) -> f32 {
         half_to_f32(u16::from_le_bytes(raw))
     }
+
+    #[inline(always)]
+    fn values<'a, const MASKED: bool>(
+        isa: Isa,
+        batch: &'a [[u8; 2]],
+        buffer: &'a mut [[u8; 4]],
+    ) -> &'a [[u8; 4]] {
+        let buffer = &mut buffer[..batch.len()];
+        let done = isa.widen_halves(batch, buffer);
+        for (value, &raw) in buffer.iter_mut().zip(batch).skip(done) {
+            *value = if MASKED {
+                Self::any(raw)
+            } else {
+                Self::finite(raw)
+            }
+            .store();
+        }
+        buffer
+    }
 }
 
 impl Element<2> for Bf16 {
@@ -158,6 +179,7 @@ impl Element<2> for Bf16 {
     /// no more than the last bits of the sums, and is always the same.
     #[inline(always)]
     fn values<'a, const MASKED: bool>(
+        _isa: Isa,
         batch: &'a [[u8; 2]],
         buffer: &'a mut [[u8; 4]],
     ) -> &'a [[u8; 4]] {
@@ -189,6 +211,7 @@ impl Element<4> for F32 {
 
     #[inline(always)]
     fn values<'a, const MASKED: bool>(
+        _isa: Isa,
         batch: &'a [[u8; 4]],
         _buffer: &'a mut [[u8; 4]],
     ) -> &'a [[u8; 4]] {
@@ -210,6 +233,7 @@ impl Element<8> for F64 {
 
     #[inline(always)]
     fn values<'a, const MASKED: bool>(
+        _isa: Isa,
         batch: &'a [[u8; 8]],
         _buffer: &'a mut [[u8; 8]],
     ) -> &'a [[u8; 8]] {

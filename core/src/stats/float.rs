@@ -1,6 +1,8 @@
 //! Sub-blocks of floating-point elements.
 
+use super::ahead::Ahead;
 use super::element::{Element, Real};
+use super::isa::Isa;
 use super::lanes::{Extremes, GROUP, Strays, Sums, larger, smaller};
 use super::moments::{Moments, Unit};
 use super::twofold::Twofold;
@@ -51,19 +53,25 @@ impl FloatSummary {
 /// a second, over bytes that are in the nearest cache by then, for each of these
 /// that does not hold.
 #[inline(always)]
-pub(super) fn summarise<E: Element<W>, const W: usize>(bytes: &[u8]) -> FloatSummary {
+pub(super) fn summarise<E: Element<W>, const W: usize>(
+    isa: Isa,
+    bytes: &[u8],
+    ahead: &mut Ahead<'_>,
+) -> FloatSummary {
     let (elements, _) = bytes.as_chunks::<W>();
-    let scan = Scan::over::<E, W, false>(elements, Unit::One);
+    let scan = Scan::over::<E, W, false>(isa, elements, Unit::One, ahead);
     if scan.squares.is_finite() && scan.unit::<E, W>() == Unit::One {
-        let moments = scan.moments::<E, W, false>(elements, Unit::One);
+        let moments = scan.moments::<E, W, false>(isa, elements, Unit::One);
         return scan.summary(elements.len(), moments);
     }
-    let mut scan = Scan::over::<E, W, true>(elements, Unit::One);
+    // What follows was asked for already.
+    let ahead = &mut Ahead::nothing();
+    let mut scan = Scan::over::<E, W, true>(isa, elements, Unit::One, ahead);
     let unit = scan.unit::<E, W>();
     if unit != Unit::One {
-        scan = Scan::over::<E, W, true>(elements, unit);
+        scan = Scan::over::<E, W, true>(isa, elements, unit, ahead);
     }
-    let moments = scan.moments::<E, W, true>(elements, unit);
+    let moments = scan.moments::<E, W, true>(isa, elements, unit);
     scan.summary(elements.len(), moments)
 }
 
@@ -87,8 +95,10 @@ impl Scan {
     #[cfg_attr(feature = "wide", inline(always))]
     #[cfg_attr(not(feature = "wide"), inline(never))]
     fn over<E: Element<W>, const W: usize, const MASKED: bool>(
+        isa: Isa,
         elements: &[[u8; W]],
         unit: Unit,
+        ahead: &mut Ahead<'_>,
     ) -> Self {
         let factor = unit.factor();
         let mut extremes = Extremes::<E::Value>::new();
@@ -96,7 +106,8 @@ impl Scan {
         let mut sums = Sums::new();
         let mut buffer = [Raw::<E, W>::default(); GROUP];
         for batch in elements.chunks(GROUP) {
-            let values = E::values::<MASKED>(batch, &mut buffer);
+            ahead.passed(size_of_val(batch));
+            let values = E::values::<MASKED>(isa, batch, &mut buffer);
             extremes.take::<MASKED>(values);
             sums.take::<E::Value, MASKED>(values, factor, 0.0);
             if MASKED {
@@ -136,6 +147,7 @@ impl Scan {
     #[inline(always)]
     fn moments<E: Element<W>, const W: usize, const MASKED: bool>(
         &self,
+        isa: Isa,
         elements: &[[u8; W]],
         unit: Unit,
     ) -> Moments {
@@ -155,7 +167,7 @@ impl Scan {
             let squares = self.squares - of_mean;
             return Moments::new(self.finite, self.sum.into(), squares, unit);
         }
-        let (sum, squares) = deviations::<E, W, MASKED>(elements, mean, unit);
+        let (sum, squares) = deviations::<E, W, MASKED>(isa, elements, mean, unit);
         let whole = Twofold::product(count, mean).plus(sum.into());
         Moments::new(
             self.finite,
@@ -186,6 +198,7 @@ impl Scan {
 #[cfg_attr(feature = "wide", inline(always))]
 #[cfg_attr(not(feature = "wide"), inline(never))]
 fn deviations<E: Element<W>, const W: usize, const MASKED: bool>(
+    isa: Isa,
     elements: &[[u8; W]],
     centre: f64,
     unit: Unit,
@@ -194,7 +207,7 @@ fn deviations<E: Element<W>, const W: usize, const MASKED: bool>(
     let mut sums = Sums::new();
     let mut buffer = [Raw::<E, W>::default(); GROUP];
     for batch in elements.chunks(GROUP) {
-        let values = E::values::<MASKED>(batch, &mut buffer);
+        let values = E::values::<MASKED>(isa, batch, &mut buffer);
         sums.take::<E::Value, MASKED>(values, factor, centre);
     }
     sums.totals()

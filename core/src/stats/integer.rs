@@ -1,5 +1,6 @@
 //! Sub-blocks of integers, all sums exact, so that the order of additions is free.
 
+use super::ahead::{Ahead, pieces};
 use super::exact::U256;
 use super::summary::SUB_BYTES;
 
@@ -33,8 +34,12 @@ impl IntSummary {
 
 /// Summarises booleans: every byte but zero is true.
 #[inline(always)]
-pub(super) fn booleans(bytes: &[u8]) -> IntSummary {
-    let zeros = count_zeros(bytes);
+pub(super) fn booleans(bytes: &[u8], ahead: &mut Ahead<'_>) -> IntSummary {
+    let mut zeros = 0;
+    for piece in pieces(bytes) {
+        ahead.passed(piece.len());
+        zeros += count_zeros(piece);
+    }
     let count = bytes.len() as u64;
     let ones = count - zeros;
     IntSummary {
@@ -73,16 +78,19 @@ macro_rules! eight_bits {
     ($name:ident, $int:ident) => {
         #[doc = concat!("Summarises `", stringify!($int), "` elements.")]
         #[inline(always)]
-        pub(super) fn $name(bytes: &[u8]) -> IntSummary {
+        pub(super) fn $name(bytes: &[u8], ahead: &mut Ahead<'_>) -> IntSummary {
             let (mut min, mut max) = ($int::MAX, $int::MIN);
             let (mut sum, mut squares) = (0i32, 0u32);
-            for &byte in bytes {
-                let x = byte as $int;
-                min = min.min(x);
-                max = max.max(x);
-                let x = i32::from(x);
-                sum += x;
-                squares += (x * x) as u32;
+            for piece in pieces(bytes) {
+                ahead.passed(size_of_val(piece));
+                for &byte in piece {
+                    let x = byte as $int;
+                    min = min.min(x);
+                    max = max.max(x);
+                    let x = i32::from(x);
+                    sum += x;
+                    squares += (x * x) as u32;
+                }
             }
             IntSummary {
                 count: bytes.len() as u64,
@@ -103,20 +111,23 @@ macro_rules! sixteen_bits {
     ($name:ident, $int:ident) => {
         #[doc = concat!("Summarises `", stringify!($int), "` elements.")]
         #[inline(always)]
-        pub(super) fn $name(bytes: &[u8]) -> IntSummary {
+        pub(super) fn $name(bytes: &[u8], ahead: &mut Ahead<'_>) -> IntSummary {
             let (elements, _) = bytes.as_chunks::<2>();
             let (mut min, mut max) = ($int::MAX, $int::MIN);
             let (mut sum, mut low, mut high, mut zeros) = (0i32, 0u32, 0u32, 0u16);
-            for &raw in elements {
-                let x = $int::from_le_bytes(raw);
-                min = min.min(x);
-                max = max.max(x);
-                zeros += u16::from(x == 0);
-                let x = i32::from(x);
-                sum += x;
-                let square = x.wrapping_mul(x) as u32;
-                low += square & 0xffff;
-                high += square >> 16;
+            for piece in pieces(elements) {
+                ahead.passed(size_of_val(piece));
+                for &raw in piece {
+                    let x = $int::from_le_bytes(raw);
+                    min = min.min(x);
+                    max = max.max(x);
+                    zeros += u16::from(x == 0);
+                    let x = i32::from(x);
+                    sum += x;
+                    let square = x.wrapping_mul(x) as u32;
+                    low += square & 0xffff;
+                    high += square >> 16;
+                }
             }
             IntSummary {
                 count: elements.len() as u64,
@@ -137,20 +148,23 @@ macro_rules! thirty_two_bits {
     ($name:ident, $int:ident) => {
         #[doc = concat!("Summarises `", stringify!($int), "` elements.")]
         #[inline(always)]
-        pub(super) fn $name(bytes: &[u8]) -> IntSummary {
+        pub(super) fn $name(bytes: &[u8], ahead: &mut Ahead<'_>) -> IntSummary {
             let (elements, _) = bytes.as_chunks::<4>();
             let (mut min, mut max) = ($int::MAX, $int::MIN);
             let (mut sum, mut low, mut high, mut zeros) = (0i64, 0u64, 0u64, 0u32);
-            for &raw in elements {
-                let x = $int::from_le_bytes(raw);
-                min = min.min(x);
-                max = max.max(x);
-                zeros += u32::from(x == 0);
-                let x = i64::from(x);
-                sum += x;
-                let square = x.wrapping_mul(x) as u64;
-                low += square & 0xffff_ffff;
-                high += square >> 32;
+            for piece in pieces(elements) {
+                ahead.passed(size_of_val(piece));
+                for &raw in piece {
+                    let x = $int::from_le_bytes(raw);
+                    min = min.min(x);
+                    max = max.max(x);
+                    zeros += u32::from(x == 0);
+                    let x = i64::from(x);
+                    sum += x;
+                    let square = x.wrapping_mul(x) as u64;
+                    low += square & 0xffff_ffff;
+                    high += square >> 32;
+                }
             }
             IntSummary {
                 count: elements.len() as u64,
@@ -171,7 +185,7 @@ macro_rules! sixty_four_bits {
     ($name:ident, $int:ident, $bias:expr) => {
         #[doc = concat!("Summarises `", stringify!($int), "` elements.")]
         #[inline(always)]
-        pub(super) fn $name(bytes: &[u8]) -> IntSummary {
+        pub(super) fn $name(bytes: &[u8], ahead: &mut Ahead<'_>) -> IntSummary {
             const BIAS: u64 = $bias;
             let (elements, _) = bytes.as_chunks::<8>();
             let (mut min, mut max, mut zeros) = ($int::MAX, $int::MIN, 0u64);
@@ -188,22 +202,25 @@ macro_rules! sixty_four_bits {
                 mut bb1,
             ] = [0u64; 8];
             const LOW: u64 = 0xffff_ffff;
-            for &raw in elements {
-                let x = $int::from_le_bytes(raw);
-                min = min.min(x);
-                max = max.max(x);
-                zeros += u64::from(x == 0);
-                let x = x as u64 ^ BIAS;
-                let (high, low) = (x >> 32, x & LOW);
-                a += high;
-                b += low;
-                let (aa, ab, bb) = (high * high, high * low, low * low);
-                aa0 += aa & LOW;
-                aa1 += aa >> 32;
-                ab0 += ab & LOW;
-                ab1 += ab >> 32;
-                bb0 += bb & LOW;
-                bb1 += bb >> 32;
+            for piece in pieces(elements) {
+                ahead.passed(size_of_val(piece));
+                for &raw in piece {
+                    let x = $int::from_le_bytes(raw);
+                    min = min.min(x);
+                    max = max.max(x);
+                    zeros += u64::from(x == 0);
+                    let x = x as u64 ^ BIAS;
+                    let (high, low) = (x >> 32, x & LOW);
+                    a += high;
+                    b += low;
+                    let (aa, ab, bb) = (high * high, high * low, low * low);
+                    aa0 += aa & LOW;
+                    aa1 += aa >> 32;
+                    ab0 += ab & LOW;
+                    ab1 += ab >> 32;
+                    bb0 += bb & LOW;
+                    bb1 += bb >> 32;
+                }
             }
             let whole = |high: u64, low: u64| (u128::from(high) << 32) + u128::from(low);
             let count = elements.len() as u64;

@@ -49,6 +49,22 @@ impl Isa {
         all
     }
 
+    /// Widens as many binary16 elements as the instructions made for that take at once,
+    /// from the first on, and says how many.
+    #[inline(always)]
+    pub(super) fn widen_halves(self, halves: &[[u8; 2]], out: &mut [[u8; 4]]) -> usize {
+        match self {
+            #[cfg(all(feature = "wide", any(target_arch = "x86", target_arch = "x86_64")))]
+            Self::Avx2(token) => halves::by_eight(token, halves, out),
+            #[cfg(all(feature = "wide", any(target_arch = "x86", target_arch = "x86_64")))]
+            Self::Avx512(token) => halves::by_sixteen(token, halves, out),
+            Self::Compiled => {
+                let _ = (halves, out);
+                0
+            }
+        }
+    }
+
     /// Runs `kernel`, which must inline everything that it calls: what is not
     /// inlined is compiled for the baseline.
     #[inline(always)]
@@ -63,4 +79,45 @@ impl Isa {
             Self::Avx512(token) => token.vectorize(kernel),
         }
     }
+}
+
+/// Conversion of binary16, which no plain Rust becomes.
+#[cfg(all(feature = "wide", any(target_arch = "x86", target_arch = "x86_64")))]
+mod halves {
+    #[cfg(target_arch = "x86")]
+    use core::arch::x86::{_mm256_cvtph_ps, _mm512_cvtph_ps};
+    #[cfg(target_arch = "x86_64")]
+    use core::arch::x86_64::{_mm256_cvtph_ps, _mm512_cvtph_ps};
+    use fearless_simd::prelude::*;
+    use fearless_simd::{f32x8, f32x16, u8x16, u8x32};
+
+    fearless_simd::kernel!(
+        #[inline]
+        pub(super) fn by_eight(token: Avx2, halves: &[[u8; 2]], out: &mut [[u8; 4]]) -> usize {
+            let mut done = 0;
+            let (halves, _) = halves.as_flattened().as_chunks::<16>();
+            for (out, &halves) in out.as_chunks_mut::<8>().0.iter_mut().zip(halves) {
+                let raw: u8x16<_> = halves.simd_into(token);
+                let wide: f32x8<_> = _mm256_cvtph_ps(raw.into()).simd_into(token);
+                *out = <[f32; 8]>::from(wide).map(f32::to_le_bytes);
+                done += 8;
+            }
+            done
+        }
+    );
+
+    fearless_simd::kernel!(
+        #[inline]
+        pub(super) fn by_sixteen(token: Avx512, halves: &[[u8; 2]], out: &mut [[u8; 4]]) -> usize {
+            let mut done = 0;
+            let (halves, _) = halves.as_flattened().as_chunks::<32>();
+            for (out, &halves) in out.as_chunks_mut::<16>().0.iter_mut().zip(halves) {
+                let raw: u8x32<_> = halves.simd_into(token);
+                let wide: f32x16<_> = _mm512_cvtph_ps(raw.into()).simd_into(token);
+                *out = <[f32; 16]>::from(wide).map(f32::to_le_bytes);
+                done += 16;
+            }
+            done
+        }
+    );
 }

@@ -6,6 +6,7 @@
 //! result, to the last bit, depends on the bytes alone: not on how they were cut,
 //! on the number of threads, or on the instructions that the processor has.
 
+mod ahead;
 mod channels;
 mod codes;
 mod complex;
@@ -26,12 +27,14 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+pub use ahead::Prefetch;
 pub use channels::{ChannelStats, Channels};
 pub use decode::{decode_f32, decode_f64};
 pub use histogram::{Histogram, HistogramCounts};
-pub use summary::{BLOCK_BYTES, Partial, block};
+pub use summary::{BLOCK_BYTES, Partial, block, block_ahead};
 
 use crate::Dtype;
+use ahead::Ahead;
 use alloc::vec::Vec;
 use summary::SUB_BYTES;
 
@@ -154,7 +157,11 @@ impl Accumulator {
 
     /// Takes a sub-block.
     fn push(&mut self, bytes: &[u8]) {
-        self.current.merge(&summary::sub_block(self.dtype, bytes));
+        self.current.merge(&summary::sub_block(
+            self.dtype,
+            bytes,
+            &mut Ahead::nothing(),
+        ));
         self.current_bytes += bytes.len();
         if self.current_bytes >= BLOCK_BYTES {
             self.blocks.merge(&self.current);

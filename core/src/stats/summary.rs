@@ -1,5 +1,6 @@
 //! Summaries of a tensor's parts, in a form that merges.
 
+use super::ahead::{Ahead, Prefetch};
 use super::element::{Bf16, C64, C128, F16, F32, F64};
 use super::float::{self, FloatSummary};
 use super::integer::{self, IntSummary};
@@ -34,7 +35,19 @@ pub(super) enum Kind {
 pub fn block(dtype: Dtype, bytes: &[u8]) -> Partial {
     let mut all = Partial::EMPTY;
     for sub in bytes.chunks(SUB_BYTES) {
-        all.merge(&sub_block(dtype, sub));
+        touch(sub);
+        all.merge(&sub_block(dtype, sub, &mut Ahead::nothing()));
+    }
+    all
+}
+
+/// The same, for bytes in main memory: `prefetch` is given those that will be needed
+/// soon, a few kilobytes at a time, and should ask for them without waiting.
+pub fn block_ahead(dtype: Dtype, bytes: &[u8], prefetch: Prefetch) -> Partial {
+    let mut all = Partial::EMPTY;
+    let mut ahead = Ahead::of(bytes, prefetch);
+    for sub in bytes.chunks(SUB_BYTES) {
+        all.merge(&sub_block(dtype, sub, &mut ahead));
     }
     all
 }
@@ -73,93 +86,94 @@ impl Default for Partial {
 }
 
 /// Summarises a sub-block: [`SUB_BYTES`] bytes, or fewer at the tensor's end.
-pub(super) fn sub_block(dtype: Dtype, bytes: &[u8]) -> Partial {
+/// `ahead` is what follows in the tensor.
+pub(super) fn sub_block(dtype: Dtype, bytes: &[u8], ahead: &mut Ahead<'_>) -> Partial {
     if bytes.is_empty() {
         return Partial::EMPTY;
     }
-    Partial(sub_block_on(Isa::best(), dtype, bytes))
+    Partial(sub_block_on(Isa::best(), dtype, bytes, ahead))
 }
 
-pub(super) fn sub_block_on(isa: Isa, dtype: Dtype, bytes: &[u8]) -> Kind {
-    touch(bytes);
+pub(super) fn sub_block_on(isa: Isa, dtype: Dtype, bytes: &[u8], ahead: &mut Ahead<'_>) -> Kind {
     match dtype {
         Dtype::Bool => Kind::Int(isa.run(
             #[inline(always)]
-            || integer::booleans(bytes),
+            || integer::booleans(bytes, ahead),
         )),
         Dtype::I8 => Kind::Int(isa.run(
             #[inline(always)]
-            || integer::i8s(bytes),
+            || integer::i8s(bytes, ahead),
         )),
         Dtype::U8 => Kind::Int(isa.run(
             #[inline(always)]
-            || integer::u8s(bytes),
+            || integer::u8s(bytes, ahead),
         )),
         Dtype::I16 => Kind::Int(isa.run(
             #[inline(always)]
-            || integer::i16s(bytes),
+            || integer::i16s(bytes, ahead),
         )),
         Dtype::U16 => Kind::Int(isa.run(
             #[inline(always)]
-            || integer::u16s(bytes),
+            || integer::u16s(bytes, ahead),
         )),
         Dtype::I32 => Kind::Int(isa.run(
             #[inline(always)]
-            || integer::i32s(bytes),
+            || integer::i32s(bytes, ahead),
         )),
         Dtype::U32 => Kind::Int(isa.run(
             #[inline(always)]
-            || integer::u32s(bytes),
+            || integer::u32s(bytes, ahead),
         )),
         Dtype::I64 => Kind::Int(isa.run(
             #[inline(always)]
-            || integer::i64s(bytes),
+            || integer::i64s(bytes, ahead),
         )),
         Dtype::U64 => Kind::Int(isa.run(
             #[inline(always)]
-            || integer::u64s(bytes),
+            || integer::u64s(bytes, ahead),
         )),
         Dtype::F16 => Kind::Float(isa.run(
             #[inline(always)]
-            || float::summarise::<F16, 2>(bytes),
+            || float::summarise::<F16, 2>(isa, bytes, ahead),
         )),
         Dtype::Bf16 => Kind::Float(isa.run(
             #[inline(always)]
-            || float::summarise::<Bf16, 2>(bytes),
+            || float::summarise::<Bf16, 2>(isa, bytes, ahead),
         )),
         Dtype::F32 => Kind::Float(isa.run(
             #[inline(always)]
-            || float::summarise::<F32, 4>(bytes),
+            || float::summarise::<F32, 4>(isa, bytes, ahead),
         )),
         Dtype::F64 => Kind::Float(isa.run(
             #[inline(always)]
-            || float::summarise::<F64, 8>(bytes),
+            || float::summarise::<F64, 8>(isa, bytes, ahead),
         )),
         Dtype::C64 => Kind::Float(isa.run(
             #[inline(always)]
-            || float::summarise::<C64, 8>(bytes),
+            || float::summarise::<C64, 8>(isa, bytes, ahead),
         )),
         Dtype::C128 => Kind::Float(isa.run(
             #[inline(always)]
-            || float::summarise::<C128, 16>(bytes),
+            || float::summarise::<C128, 16>(isa, bytes, ahead),
         )),
-        Dtype::F8_E4M3 => Kind::Float(codes::eight_bits(&codes::E4M3, bytes)),
-        Dtype::F8_E5M2 => Kind::Float(codes::eight_bits(&codes::E5M2, bytes)),
-        Dtype::F8_E8M0 => Kind::Float(codes::eight_bits(&codes::E8M0, bytes)),
-        Dtype::F8_E4M3FNUZ => Kind::Float(codes::eight_bits(&codes::E4M3FNUZ, bytes)),
-        Dtype::F8_E5M2FNUZ => Kind::Float(codes::eight_bits(&codes::E5M2FNUZ, bytes)),
-        Dtype::F6_E2M3 => Kind::Float(codes::six_bits(&codes::E2M3, bytes)),
-        Dtype::F6_E3M2 => Kind::Float(codes::six_bits(&codes::E3M2, bytes)),
-        Dtype::F4 => Kind::Float(codes::four_bits(&codes::E2M1, bytes)),
+        Dtype::F8_E4M3 => Kind::Float(codes::eight_bits(&codes::E4M3, bytes, ahead)),
+        Dtype::F8_E5M2 => Kind::Float(codes::eight_bits(&codes::E5M2, bytes, ahead)),
+        Dtype::F8_E8M0 => Kind::Float(codes::eight_bits(&codes::E8M0, bytes, ahead)),
+        Dtype::F8_E4M3FNUZ => Kind::Float(codes::eight_bits(&codes::E4M3FNUZ, bytes, ahead)),
+        Dtype::F8_E5M2FNUZ => Kind::Float(codes::eight_bits(&codes::E5M2FNUZ, bytes, ahead)),
+        Dtype::F6_E2M3 => Kind::Float(codes::six_bits(&codes::E2M3, bytes, ahead)),
+        Dtype::F6_E3M2 => Kind::Float(codes::six_bits(&codes::E3M2, bytes, ahead)),
+        Dtype::F4 => Kind::Float(codes::four_bits(&codes::E2M1, bytes, ahead)),
     }
 }
 
 /// Brings bytes into the nearest cache.
 ///
-/// Reading one byte of every cache line keeps as many lines under way as the
-/// processor can; a kernel's arithmetic would fill its queues and leave memory
-/// idle. From main memory both together took a sixth (AVX-512) to a half (SSE2)
-/// less time than the kernel alone; from the cache, a few hundredths more.
+/// For where nothing can be asked for ahead. Reading one byte of every cache line keeps
+/// as many lines under way as the processor can; a kernel's arithmetic would fill its
+/// queues and leave memory idle. From main memory both together took a sixth (AVX-512)
+/// to a half (SSE2) less time than the kernel alone; from the cache, a few hundredths
+/// more.
 fn touch(bytes: &[u8]) {
     let mut any = 0;
     for line in bytes.as_chunks::<64>().0 {

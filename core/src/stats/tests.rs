@@ -2,6 +2,7 @@
 
 extern crate std;
 
+use super::ahead::Ahead;
 use super::isa::Isa;
 use super::reference::{Bits, FLOATS, encode, sequences};
 use super::summary::{SUB_BYTES, sub_block_on};
@@ -282,7 +283,12 @@ fn every_instruction_set_gives_the_same_bits() {
 }
 
 fn same_on_all(dtype: Dtype, bytes: &[u8]) {
-    let of = |isa| format!("{:?}", sub_block_on(isa, dtype, bytes));
+    let of = |isa| {
+        format!(
+            "{:?}",
+            sub_block_on(isa, dtype, bytes, &mut Ahead::nothing())
+        )
+    };
     for isa in Isa::all() {
         assert_eq!(of(isa), of(Isa::Compiled), "{dtype} {isa:?}");
     }
@@ -308,6 +314,32 @@ fn in_blocks(dtype: Dtype, bytes: &[u8]) -> Stats {
     let mut all = parts.next().unwrap_or_default();
     parts.for_each(|part| all.merge(&part));
     all.finish()
+}
+
+#[test]
+fn asking_ahead_changes_nothing_and_asks_once() {
+    use core::sync::atomic::{AtomicUsize, Ordering};
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    let count = |bytes: &[u8]| {
+        ASKED.fetch_add(bytes.len(), Ordering::Relaxed);
+    };
+    let mut bits = Bits(11);
+    for length in [0, 1, 100, SUB_BYTES, 3 * SUB_BYTES + 999] {
+        let bytes = bits.bytes(length);
+        for &dtype in Dtype::ALL {
+            ASKED.store(0, Ordering::Relaxed);
+            let ahead = format!("{:?}", block_ahead(dtype, &bytes, count));
+            assert_eq!(
+                ahead,
+                format!("{:?}", block(dtype, &bytes)),
+                "{dtype} {length}"
+            );
+            // A little at the end may be left: elements that are cut short.
+            let asked = ASKED.load(Ordering::Relaxed);
+            assert!(asked <= length, "{dtype} {length} {asked}");
+            assert!(asked + SUB_BYTES >= length, "{dtype} {length} {asked}");
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
 import type { Face, Model, ShardIndex } from "./engine/face.ts";
-import { asError, TensorFileError, usage } from "./errors.ts";
+import { asError, TensorFileError, throwIfAborted, usage } from "./errors.ts";
 import { manifestText, type OpenFile, problems } from "./file.ts";
 import { Names } from "./inside.ts";
 import { Forwarding } from "./listed.ts";
@@ -41,15 +41,8 @@ export async function openShards(
     });
   }
   const files: OpenFile[] = new Array(shards.length);
-  let next = 0;
-  const opener = async () => {
-    while (next < shards.length) {
-      const nth = next++;
-      files[nth] = await openShard(index, shards[nth], nth, beside);
-    }
-  };
   try {
-    await Promise.all(Array.from({ length: AT_ONCE }, opener));
+    await openAll(index, shards, files, beside);
     const metadata = model ? JSON.parse(model.summary()).metadata : (files[0]?.metadata ?? {});
     return new ShardedFile(context.pool.face, files, shards, {
       metadata: userMetadata(metadata),
@@ -69,6 +62,41 @@ export async function openShards(
   } finally {
     index.free();
     model?.free();
+  }
+}
+
+/** Opens some at once, and no more of them once one has failed. */
+async function openAll(
+  index: ShardIndex,
+  shards: readonly Listed[],
+  files: OpenFile[],
+  beside: Beside,
+): Promise<void> {
+  const { options } = beside.context;
+  const control = new AbortController();
+  const abort = () => control.abort(options.signal?.reason);
+  options.signal?.addEventListener("abort", abort, { once: true });
+  const context = { ...beside.context, options: { ...options, signal: control.signal } };
+  let next = 0;
+  let failure: unknown;
+  const opener = async () => {
+    while (next < shards.length && !control.signal.aborted) {
+      const nth = next++;
+      files[nth] = await openShard(index, shards[nth], nth, { ...beside, context });
+    }
+  };
+  const openers = Array.from({ length: AT_ONCE }, () =>
+    opener().catch((error) => {
+      failure ??= error;
+      control.abort();
+    }),
+  );
+  try {
+    await Promise.all(openers);
+    throwIfAborted(options.signal);
+    if (failure !== undefined) throw failure;
+  } finally {
+    options.signal?.removeEventListener("abort", abort);
   }
 }
 

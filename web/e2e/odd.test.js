@@ -111,6 +111,22 @@ test("values at the ends of what doubles hold are measured and drawn", async () 
   }
 });
 
+test("no table sticks out of a phone", async () => {
+  const tensors = [
+    ["a", "F32", [1000], new Float32Array(1000)],
+    ["b", "C64", [84], new Uint8Array(672)],
+    ["c", "BOOL", [400], new Uint8Array(400)],
+  ];
+  const { page } = await pick(tensors, { viewport: { width: 360, height: 740 } });
+  await at(page, "drawer-toggle").click();
+  await at(page, "file-button").click();
+  await at(page, "dtype-distribution").waitFor();
+  const right = await at(page, "dtype-distribution").evaluate(
+    (table) => table.getBoundingClientRect().right,
+  );
+  assert.ok(right <= 360, `it ends at ${right}`);
+});
+
 // --- the picture is moved and zoomed
 
 test("the picture is dragged, zoomed and moved by keys, and a link restores where it is", async () => {

@@ -130,11 +130,13 @@ pub(super) fn fours(byte: u8) -> [u8; 2] {
 }
 
 /// Summarises bytes that are each a code.
+#[inline]
 pub(super) fn eight_bits(values: &Values<256>, bytes: &[u8]) -> FloatSummary {
     summarise(values, &count_bytes(bytes))
 }
 
 /// Summarises bytes, three of which hold four codes.
+#[inline]
 pub(super) fn six_bits(values: &Values<64>, bytes: &[u8]) -> FloatSummary {
     let mut tables = [[0u32; 64]; 4];
     for &three in bytes.as_chunks::<3>().0 {
@@ -146,6 +148,7 @@ pub(super) fn six_bits(values: &Values<64>, bytes: &[u8]) -> FloatSummary {
 }
 
 /// Summarises bytes that each hold two codes.
+#[inline]
 pub(super) fn four_bits(values: &Values<16>, bytes: &[u8]) -> FloatSummary {
     let mut counts = [0u64; 16];
     for (byte, n) in (0..=u8::MAX).zip(count_bytes(bytes)) {
@@ -157,6 +160,7 @@ pub(super) fn four_bits(values: &Values<16>, bytes: &[u8]) -> FloatSummary {
 }
 
 /// How often each byte occurs.
+#[inline]
 fn count_bytes(bytes: &[u8]) -> [u64; 256] {
     // Neighbours are often equal, and an increment has to wait for the last one
     // of the same counter: several tables take turns.

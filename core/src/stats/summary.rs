@@ -1,5 +1,9 @@
 //! Summaries of a tensor's parts, in a form that merges.
 
+#[cfg(feature = "wide")]
+use super::element::Batches;
+#[cfg(not(feature = "wide"))]
+use super::element::{Batches, Real};
 use super::element::{Bf16, C64, C128, F16, F32, F64};
 use super::float::{self, FloatSummary};
 use super::integer::{self, IntSummary};
@@ -73,6 +77,7 @@ impl Default for Partial {
 }
 
 /// Summarises a sub-block: [`SUB_BYTES`] bytes, or fewer at the tensor's end.
+#[inline]
 pub(super) fn sub_block(dtype: Dtype, bytes: &[u8]) -> Partial {
     if bytes.is_empty() {
         return Partial::EMPTY;
@@ -80,6 +85,7 @@ pub(super) fn sub_block(dtype: Dtype, bytes: &[u8]) -> Partial {
     Partial(sub_block_on(Isa::best(), dtype, bytes))
 }
 
+#[inline]
 pub(super) fn sub_block_on(isa: Isa, dtype: Dtype, bytes: &[u8]) -> Kind {
     touch(bytes);
     match dtype {
@@ -119,30 +125,12 @@ pub(super) fn sub_block_on(isa: Isa, dtype: Dtype, bytes: &[u8]) -> Kind {
             #[inline(always)]
             || integer::u64s(bytes),
         )),
-        Dtype::F16 => Kind::Float(isa.run(
-            #[inline(always)]
-            || float::summarise::<F16, 2>(bytes),
-        )),
-        Dtype::Bf16 => Kind::Float(isa.run(
-            #[inline(always)]
-            || float::summarise::<Bf16, 2>(bytes),
-        )),
-        Dtype::F32 => Kind::Float(isa.run(
-            #[inline(always)]
-            || float::summarise::<F32, 4>(bytes),
-        )),
-        Dtype::F64 => Kind::Float(isa.run(
-            #[inline(always)]
-            || float::summarise::<F64, 8>(bytes),
-        )),
-        Dtype::C64 => Kind::Float(isa.run(
-            #[inline(always)]
-            || float::summarise::<C64, 8>(bytes),
-        )),
-        Dtype::C128 => Kind::Float(isa.run(
-            #[inline(always)]
-            || float::summarise::<C128, 16>(bytes),
-        )),
+        Dtype::F16 => floats(isa, &F16, bytes),
+        Dtype::Bf16 => floats(isa, &Bf16, bytes),
+        Dtype::F32 => floats(isa, &F32, bytes),
+        Dtype::F64 => floats(isa, &F64, bytes),
+        Dtype::C64 => floats(isa, &C64, bytes),
+        Dtype::C128 => floats(isa, &C128, bytes),
         Dtype::F8_E4M3 => Kind::Float(codes::eight_bits(&codes::E4M3, bytes)),
         Dtype::F8_E5M2 => Kind::Float(codes::eight_bits(&codes::E5M2, bytes)),
         Dtype::F8_E8M0 => Kind::Float(codes::eight_bits(&codes::E8M0, bytes)),
@@ -154,12 +142,31 @@ pub(super) fn sub_block_on(isa: Isa, dtype: Dtype, bytes: &[u8]) -> Kind {
     }
 }
 
+#[cfg(feature = "wide")]
+fn floats<S: Batches>(isa: Isa, source: &S, bytes: &[u8]) -> Kind {
+    Kind::Float(isa.run(
+        #[inline(always)]
+        || float::summarise(source, bytes),
+    ))
+}
+
+/// One kernel for all dtypes with that kind of values.
+#[cfg(not(feature = "wide"))]
+fn floats<V: super::element::Real>(
+    isa: Isa,
+    source: &dyn Batches<Value = V>,
+    bytes: &[u8],
+) -> Kind {
+    Kind::Float(isa.run(|| float::summarise(source, bytes)))
+}
+
 /// Brings bytes into the nearest cache.
 ///
 /// Reading one byte of every cache line keeps as many lines under way as the
 /// processor can; a kernel's arithmetic would fill its queues and leave memory
 /// idle. From main memory both together took a sixth (AVX-512) to a half (SSE2)
 /// less time than the kernel alone; from the cache, a few hundredths more.
+#[inline]
 fn touch(bytes: &[u8]) {
     let mut any = 0;
     for line in bytes.as_chunks::<64>().0 {

@@ -26,6 +26,7 @@ __all__ = [
     "LimitError",
     "MissingFileError",
     "MissingPackageError",
+    "NetworkError",
     "PermissionDeniedError",
     "SchemaError",
     "TensorNotFoundError",
@@ -39,7 +40,7 @@ class DeathTensorsError(ValueError):
 
     Attributes:
         kind: coarse word: format, unsupported, limit, integrity, usage,
-            not_found, schema or io.
+            not_found, schema, io or network.
         code: stable spelling of exactly what was wrong, such as
             ``header.duplicate_key``.
         tensor: name of the tensor it is about.
@@ -167,6 +168,60 @@ class PermissionDeniedError(FileAccessError, PermissionError):
     """The operating system denied permission."""
 
 
+class NetworkError(FileAccessError):
+    """A remote file could not be reached, or not be read as it must be.
+
+    Attributes:
+        status: the HTTP status of the answer that it is about; None where there
+            was none.
+
+    Its codes:
+
+    - ``network.status``: an answer that says failure, such as 500;
+    - ``network.denied``: 401 or 403: it takes a token, or permission;
+    - ``network.not_found``: no such file, revision or repository;
+    - ``network.range``: the server ignores ranges, or sends another range;
+    - ``network.changed``: the file changed while it was read;
+    - ``network.truncated``: the connection broke off within an answer;
+    - ``network.offline``: the server cannot be reached;
+    - ``network.timeout``: the server said nothing for too long;
+    - ``network.hub``: the Hub's answer cannot be understood.
+
+    A transfer that would exceed ``budget_bytes`` is a ``LimitError`` with the code
+    ``limit.transfer_bytes``.
+    """
+
+    status: int | None
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        kind: str | None = "network",
+        code: str | None = None,
+        tensor: str | None = None,
+        expected: str | None = None,
+        found: str | None = None,
+        path: str | None = None,
+        errno: int | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(
+            message,
+            kind=kind,
+            code=code,
+            tensor=tensor,
+            expected=expected,
+            found=found,
+            path=path,
+            errno=errno,
+        )
+        self.status = status
+
+    def _fields(self) -> dict[str, object]:
+        return {**super()._fields(), "status": self.status}
+
+
 _BY_KIND: dict[str, type[DeathTensorsError]] = {
     "format": FormatError,
     "unsupported": UnsupportedError,
@@ -176,6 +231,7 @@ _BY_KIND: dict[str, type[DeathTensorsError]] = {
     "not_found": TensorNotFoundError,
     "schema": SchemaError,
     "io": FileAccessError,
+    "network": NetworkError,
 }
 _BY_ERRNO: dict[int, type[FileAccessError]] = {
     _errno.ENOENT: MissingFileError,
@@ -259,6 +315,42 @@ def missing_package(package: str, why: str, install: str) -> MissingPackageError
         kind="usage",
         code="usage.unavailable",
     )
+
+
+def network(
+    code: str,
+    message: str,
+    *,
+    path: str,
+    status: int | None = None,
+    expected: str | None = None,
+    found: str | None = None,
+) -> NetworkError:
+    """A failure of a transfer.
+
+    Args:
+        code: what follows ``network.``.
+        message: what happened, and what to do about it.
+        path: where the file is, without secrets.
+        status: the HTTP status that it is about.
+    """
+    line = _line(f"{path}: {message}", None, expected, found)
+    return NetworkError(
+        line, code=f"network.{code}", path=path, status=status, expected=expected, found=found
+    )
+
+
+def over_budget(path: str, budget: int, needed: int) -> DeathTensorsError:
+    """A transfer that would exceed its budget; both are in bytes."""
+    expected, found = f"at most {budget} bytes", f"{needed} bytes"
+    message = f"{path}: the transfer would exceed budget_bytes; nothing was asked for"
+    line = _line(message, None, expected, found)
+    return make("limit.transfer_bytes", "limit", line, None, expected, found, path)
+
+
+def closed(path: str) -> DeathTensorsError:
+    """Something that was closed is asked again."""
+    return make("usage.closed", "usage", _printable(f"{path}: the file was closed"), path=path)
 
 
 def from_os_error(error: OSError, path: str) -> DeathTensorsError:

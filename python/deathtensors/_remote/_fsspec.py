@@ -1,0 +1,191 @@
+"""Whatever fsspec knows: object stores, archives, caches, ``file://``, ``memory://``."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from .. import errors
+from . import _forks, _urls
+from ._meter import Reservation
+from ._patience import Cancelled
+from ._session import Session
+from ._transfer import HEAD, Range, Transfer
+
+#: Filesystems that tell at no cost whether a file is still the same.
+_CHEAP = ("file", "local", "memory")
+#: What ``info`` calls a thing that changes with the content, best first.
+_MARKS = ("ETag", "etag", "md5Hash", "crc32c", "generation", "content_md5", "mtime",
+          "LastModified", "last_modified", "updated", "modified", "created")  # fmt: skip
+#: Those that promise the same bytes, so that they may be kept on disk.
+_STRONG = ("ETag", "etag", "md5Hash", "crc32c", "generation", "content_md5")
+
+
+class FsspecTransfer(Transfer):
+    """``s3://…``, ``gs://…``, ``file://…``, and chains such as ``zip://a::s3://…``.
+
+    Credentials and endpoints are fsspec's own configuration. On the local filesystem and
+    in memory, size and time of change are looked at before each call, and a file that
+    changed is refused. Elsewhere that would cost a request each time, and is **not**
+    done: such a file must not be overwritten while it is read. Opening it with ``root``
+    or ``verify`` notices all changes.
+    """
+
+    def __init__(self, url: str, session: Session) -> None:
+        fs, path = _filesystem(url)
+        self._url = url
+        self._begin(fs, path, _shown(url), session)
+
+    def _begin(self, fs: Any, path: str, name: str, session: Session) -> None:
+        super().__init__(session, name)
+        self._fs, self._path = fs, path
+        self._lock = threading.Lock()
+        _forks.watch(self)
+        self._cheap = any(one in _CHEAP for one in _protocols(fs))
+        self.head_bytes = 0 if self._cheap else HEAD
+        try:
+            info = self._info()
+            self.length = _size(info, name)
+            self._mark = _mark(info, _MARKS)
+            strong = _mark(info, _STRONG)
+            if strong is not None and not self._cheap:
+                kind = "/".join(_protocols(fs))
+                self._keep(("fsspec", kind, path, _urls.unsigned(self._url), *strong, self.length))
+        except BaseException:
+            self.close()
+            raise
+
+    def after_fork(self) -> None:
+        self._lock = threading.Lock()
+
+    def sibling(self, name: str) -> FsspecTransfer:
+        name = _urls.checked_name(name)
+        other = FsspecTransfer.__new__(FsspecTransfer)
+        other._url = _beside(self._url, name)
+        other._begin(self._fs, _beside(self._path, name), _beside(self.name, name), self._session)
+        return other
+
+    def _load(self, gaps: Sequence[Range], held: Reservation) -> list[bytes]:
+        if self._cheap:
+            now = self._info()
+            if (_size(now, self.name), _mark(now, _MARKS)) != (self.length, self._mark):
+                message = "the file changed while it was read; open it again"
+                raise errors.network("changed", message, path=self.name)
+        if not getattr(self._fs, "async_impl", False):
+            # Not every filesystem may be used by several threads at once.
+            never = threading.Event()
+            return [self._read_and_keep(start, end, held, never) for start, end in gaps]
+        found = self._ask_for_all(gaps)
+        for (start, end), data in zip(gaps, found):
+            self._check_length(start, end, data, held)
+            if self._cache:
+                self._cache.store(start, data)
+        return found
+
+    def _ask_for_all(self, gaps: Sequence[Range]) -> list[bytes]:
+        """All ranges at once, on the event loop of the filesystem."""
+        self._session.meter.count("requests", len(gaps))
+        starts, ends = [one[0] for one in gaps], [one[1] for one in gaps]
+        try:
+            found = self._fs.cat_ranges(
+                [self._path] * len(gaps),
+                starts,
+                ends,
+                batch_size=self._session.options.connections,
+                on_error="raise",
+            )
+        except Exception as error:
+            self._refuse(error)
+        return [bytes(data) for data in found]
+
+    def _read(self, start: int, end: int, held: Reservation, stop: threading.Event) -> bytes:
+        with self._lock:
+            if stop.is_set():
+                raise Cancelled
+            self._session.meter.count("requests")
+            try:
+                data = bytes(self._fs.cat_file(self._path, start=start, end=end))
+            except Exception as error:
+                self._refuse(error)
+        self._check_length(start, end, data, held)
+        return data
+
+    def _check_length(self, start: int, end: int, data: bytes, held: Reservation) -> None:
+        held.came(len(data))
+        if len(data) != end - start:
+            raise errors.network(
+                "range",
+                "the filesystem gave another part of the file than it was asked for",
+                path=self.name,
+                expected=f"{end - start} bytes",
+                found=f"{len(data)} bytes",
+            )
+
+    def _info(self) -> Any:
+        try:
+            return self._fs.info(self._path)
+        except Exception as error:
+            self._refuse(error)
+
+    def _refuse(self, error: Exception) -> NoReturn:
+        """What a filesystem raised, as one of ours."""
+        if isinstance(error, errors.DeathTensorsError):
+            raise error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise errors.from_os_error(error, self.name) from error
+        if isinstance(error, FileNotFoundError):
+            raise errors.from_os_error(FileNotFoundError(2, "no such file"), self.name) from error
+        if isinstance(error, PermissionError):
+            raise errors.network("denied", str(error)[:200], path=self.name) from error
+        found = f"{type(error).__name__}: {error}"[:200]
+        message = "the filesystem could not read it"
+        raise errors.network("status", message, path=self.name, found=found) from error
+
+
+def _filesystem(url: str) -> tuple[Any, str]:
+    try:
+        import fsspec  # type: ignore[import-untyped]
+    except ImportError:
+        scheme = url.partition("://")[0]
+        why = f"to read {scheme}://"
+        raise errors.missing_package("fsspec", why, "deathtensors[remote]") from None
+    try:
+        fs, path = fsspec.core.url_to_fs(url)
+    except ImportError as error:  # it says which package to install for the scheme
+        raise errors.MissingPackageError(
+            f"{_shown(url)}: {error}", kind="usage", code="usage.unavailable"
+        ) from None
+    except ValueError as error:
+        raise errors.usage(f"the URL cannot be used: {error}", found=_shown(url)) from None
+    return fs, path
+
+
+def _protocols(fs: Any) -> tuple[str, ...]:
+    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
+
+
+def _size(info: Any, name: str) -> int:
+    size = info.get("size")
+    if info.get("type") == "directory":
+        raise errors.usage("this is a folder, not a file", found=name)
+    if not isinstance(size, int) or size < 0:
+        raise errors.network("range", "the filesystem does not tell its length", path=name)
+    return size
+
+
+def _mark(info: Any, names: Sequence[str]) -> tuple[str, str] | None:
+    """What changes with the content, if the filesystem tells any such thing."""
+    return next(((name, str(info[name])) for name in names if info.get(name)), None)
+
+
+def _shown(url: str) -> str:
+    """Without what may be secret; each link of a chain may hold some."""
+    return "::".join(_urls.clean(link) if "://" in link else link for link in url.split("::"))
+
+
+def _beside(path: str, name: str) -> str:
+    """Of a chain, the first link is the file's own."""
+    first, colons, rest = path.partition("::")
+    folder, slash, _ = first.rpartition("/")
+    return f"{folder}{slash}{name}{colons}{rest}"

@@ -7,12 +7,12 @@ import threading
 from typing import Any
 
 from .. import _deathtensors, errors
-from . import _cache, _urls
+from . import _cache, _logs, _urls
 from ._http import HttpTransfer, Place, Version
 from ._hub_errors import Advisor
 from ._hub_reference import Reference, endpoint
 from ._patience import Again, Patience
-from ._session import Session
+from ._session import Session, http_library
 from ._token import token
 
 _NEVER = threading.Event()
@@ -28,6 +28,7 @@ class HubTransfer(HttpTransfer):
 
     def __init__(self, reference: Reference, session: Session) -> None:
         self._hub: Any = _huggingface_hub()
+        _logs.watch(http_library().__name__)
         self._endpoint = endpoint()
         self._token = token(session.options.token, self._hub)
         super().__init__(session, str(reference))
@@ -79,14 +80,15 @@ class HubTransfer(HttpTransfer):
         meter.count("resolves")
         meter.count("requests")
         try:
-            found = self._hub.get_hf_file_metadata(
-                url,
-                token=self._token or False,
-                timeout=options.timeout,
-                library_name="deathtensors",
-                library_version=_deathtensors.__version__,
-                **more,
-            )
+            with _logs.discreet():
+                found = self._hub.get_hf_file_metadata(
+                    url,
+                    token=self._token or False,
+                    timeout=options.timeout,
+                    library_name="deathtensors",
+                    library_version=_deathtensors.__version__,
+                    **more,
+                )
         except Exception as error:
             # Their text and their causes may hold signed URLs.
             raise advisor.explain(error) from None
@@ -116,7 +118,7 @@ class HubTransfer(HttpTransfer):
         return self._advisor().denied(status)
 
     def _advisor(self) -> Advisor:
-        return Advisor(self._hub, self._reference, self._endpoint, self._token)
+        return Advisor(self._session, self._reference, self._endpoint, self._token)
 
     # --- what is known of a commit's file without asking
 

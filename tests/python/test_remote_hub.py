@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 from huggingface_hub import constants
 from huggingface_hub.utils import OfflineModeIsEnabled
@@ -286,6 +287,20 @@ def test_gated_repositories_name_the_page(hub: Hub, tmp_path: Path) -> None:
     _remote.connect(FILE, {"token": hub.token}).close()
 
 
+def test_headers_need_a_client_that_sends_them(
+    hub: Hub, commit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = huggingface_hub.get_hf_file_metadata
+
+    def old(url: str, token: Any, timeout: float, library_name: str, library_version: str) -> Any:
+        return real(url, token=token, timeout=timeout)
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", old)
+    _remote.connect(FILE).close()
+    with pytest.raises(dt.UsageError, match="newer huggingface_hub"):
+        _remote.connect(FILE, {"headers": {"X-Extra": "1"}})
+
+
 # --- what is not there
 
 
@@ -322,8 +337,6 @@ def test_a_missing_repository(hub: Hub, commit: str) -> None:
 def test_offline_mode_is_respected(hub: Hub, commit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*args: Any, **more: Any) -> Any:
         raise OfflineModeIsEnabled("no")
-
-    import huggingface_hub
 
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", offline)
     error = refusal(FILE)

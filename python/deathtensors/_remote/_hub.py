@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from inspect import signature
 from typing import Any
 
 from .. import _deathtensors, errors
@@ -38,11 +39,11 @@ class HubTransfer(HttpTransfer):
             if not self._recall():
                 self._where = self._locate(None, _NEVER)
                 self._remember()
+            self._keep(("hub", self._endpoint, self._etag, self.length))
         except BaseException:
             self.close()
             raise
         self.pinned = str(self._reference)
-        self._keep(("hub", self._endpoint, self._etag, self.length))
 
     def sibling(self, name: str) -> HubTransfer:
         return HubTransfer(self._reference.beside(_urls.checked_name(name)), self._session)
@@ -59,6 +60,7 @@ class HubTransfer(HttpTransfer):
             except Again as again:
                 patience.wait(again, stop)
         self._pin(found, advisor)
+        # Small files are the Hub's own; the store of large ones is shown nothing.
         same = _urls.origin(found.location) == _urls.origin(self._endpoint)
         headers = dict(self._session.options.headers or {}) if same else {}
         if same and self._token is not None:
@@ -75,7 +77,7 @@ class HubTransfer(HttpTransfer):
             revision=wanted.revision,
             endpoint=self._endpoint,
         )
-        more = {"headers": dict(options.headers)} if options.headers else {}
+        more = {"headers": self._own_headers()} if options.headers else {}
         meter = self._session.meter
         meter.count("resolves")
         meter.count("requests")
@@ -95,6 +97,13 @@ class HubTransfer(HttpTransfer):
         if found.location != url and _urls.origin(found.location) == _urls.origin(url):
             meter.count("requests")  # a redirect that was followed
         return found
+
+    def _own_headers(self) -> dict[str, str]:
+        if "headers" not in signature(self._hub.get_hf_file_metadata).parameters:
+            raise errors.usage(
+                "the option headers needs a newer huggingface_hub", code="usage.unavailable"
+            )
+        return dict(self._session.options.headers or {})
 
     def _pin(self, found: Any, advisor: Advisor) -> None:
         """Keep to the commit that was found first, and to what it holds."""
@@ -133,8 +142,11 @@ class HubTransfer(HttpTransfer):
         facts = _cache.recall(folder, self._facts_identity())
         if facts is None:
             return False
-        known = json.loads(facts)
-        self.length, self._etag = known["length"], known["etag"]
+        try:
+            known = json.loads(facts)
+            self.length, self._etag = int(known["length"]), str(known["etag"])
+        except (ValueError, TypeError, KeyError):  # another version's, perhaps
+            return False
         return True
 
     def _remember(self) -> None:

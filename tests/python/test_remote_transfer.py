@@ -129,6 +129,32 @@ def test_what_is_closed_stays_closed(web: Web) -> None:
     assert caught.value.code == "usage.closed"
 
 
+def test_closing_ends_what_another_thread_reads(web: Web) -> None:
+    arrived, go = threading.Event(), threading.Event()
+
+    def cut(asked: Asked, answer: Answer) -> Answer:
+        answer.wait = lambda: (arrived.set(), go.wait(10))
+        answer.length, answer.body = len(answer.body), answer.body[:10]
+        return answer
+
+    def read() -> None:
+        try:
+            transfer.fetch([(MIB, MIB + 1000)])
+        except dt.DeathTensorsError as error:
+            found.append(error)
+
+    found: list[dt.DeathTensorsError] = []
+    transfer = connect(web)
+    web.rules.append(cut)
+    thread = threading.Thread(target=read)
+    thread.start()
+    assert arrived.wait(10)
+    transfer.close()
+    go.set()
+    thread.join(10)
+    assert [error.code for error in found] == ["usage.closed"]
+
+
 # --- the budget
 
 

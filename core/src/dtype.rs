@@ -2,6 +2,8 @@
 
 use crate::error::{Code, Error, Result};
 use alloc::format;
+use alloc::string::ToString;
+use core::fmt;
 
 macro_rules! dtypes {
     ($(
@@ -145,8 +147,9 @@ impl Dtype {
     /// `tensor.overflow` when the count or size does not fit, `tensor.bits` when
     /// the elements do not fill whole bytes.
     pub fn nbytes(self, shape: &[u64]) -> Result<u64> {
-        let overflow =
-            || Error::new(Code::TensorOverflow, "shape is too large").found(format!("{shape:?}"));
+        let overflow = || {
+            Error::new(Code::TensorOverflow, "shape is too large").found(Shape(shape).to_string())
+        };
         // A dimension of zero makes the product zero, yet the others must still
         // be sane: [2^62, 4, 0] is refused like [2^62, 4].
         let mut count = 1u64;
@@ -165,10 +168,7 @@ impl Dtype {
             (false, _) => Err(
                 Error::new(Code::TensorBits, "elements do not fill whole bytes")
                     .expected("a multiple of 8 bits")
-                    .found(format!(
-                        "{bits} bits of {} in shape {shape:?}",
-                        self.as_str()
-                    )),
+                    .found(format!("{bits} bits of {self} in shape {}", Shape(shape))),
             ),
         }
     }
@@ -183,9 +183,24 @@ pub struct Unit {
     pub elements: u64,
 }
 
-impl core::fmt::Display for Dtype {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// A shape as messages show it: `[2, 3]`. (`Debug` would do the same, with all that it
+/// takes to do it over several lines.)
+pub(crate) struct Shape<'a>(pub &'a [u64]);
+
+impl fmt::Display for Shape<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[")?;
+        for (nth, dim) in self.0.iter().enumerate() {
+            let comma = if nth > 0 { ", " } else { "" };
+            write!(f, "{comma}{dim}")?;
+        }
+        f.write_str("]")
     }
 }
 

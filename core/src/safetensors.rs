@@ -5,7 +5,7 @@ mod emit;
 mod header;
 mod metadata;
 
-use crate::dtype::Dtype;
+use crate::dtype::{Dtype, Shape};
 use crate::error::{Code, Error, Kind, Result};
 use crate::header::check_name;
 use crate::json::{Keys, Reader};
@@ -199,7 +199,7 @@ fn read_tensor(reader: &mut Reader<'_>, name: &str, limits: &Limits) -> Result<T
     if end.checked_sub(start) != Some(nbytes) {
         return Err(
             invalid("the tensor's span is not its shape times its element size")
-                .expected(format!("{nbytes} bytes for {dtype} {shape:?}"))
+                .expected(format!("{nbytes} bytes for {dtype} {}", Shape(&shape)))
                 .found(format!("{start} to {end}")),
         );
     }

@@ -2,7 +2,7 @@
 
 mod text;
 
-use crate::dtype::Dtype;
+use crate::dtype::{Dtype, Shape};
 use crate::error::{Code, Error, Result};
 use crate::header::{Header, TensorInfo, nearest};
 use crate::order;
@@ -145,7 +145,7 @@ fn compare(tensor: &TensorInfo<'_>, expectation: &Expectation, problems: &mut Ve
         problems.push(
             error
                 .expected(shape_text(shape))
-                .found(format!("{:?}", tensor.shape)),
+                .found(Shape(tensor.shape).to_string()),
         );
     }
     for key in metadata_keys

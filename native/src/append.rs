@@ -4,7 +4,8 @@ use crate::atomic::AtomicFile;
 use crate::error::{Error, Result};
 use crate::file::TensorFile;
 use crate::options::{OpenOptions, Progress};
-use crate::source::{Source, hash_file, read_exact_at};
+use crate::remote::BATCH_BYTES;
+use crate::source::{Source, hash_file, memory};
 use crate::threads::run;
 use crate::writer::TensorWriter;
 use deathtensors_core::digest::Sha256;
@@ -141,7 +142,7 @@ fn copy_old(
         let hashing = hasher.as_mut().map(|hasher| {
             let range = range.clone();
             scope.spawn(move || -> Result<()> {
-                hash_file(&old.source.file, range, hasher)
+                hash_file(old.source.file()?, range, hasher)
                     .map_err(|e| Error::io("read", old.path(), e))
             })
         });
@@ -173,7 +174,7 @@ fn check_old_footer(old: &TensorFile) -> Result<()> {
     }
     let failed = |e| Error::io("read", old.path(), e);
     let mut hasher = Sha256::new();
-    hash_file(&old.source.file, old.catalogue().footed(), &mut hasher).map_err(failed)?;
+    hash_file(old.source.file()?, old.catalogue().footed(), &mut hasher).map_err(failed)?;
     old.footer_differs(&hasher.finish())?.map_or(Ok(()), Err)
 }
 
@@ -190,9 +191,12 @@ pub(crate) fn copy_range(
 ) -> Result<()> {
     const BUFFER_BYTES: u64 = 1 << 20;
     const BUFFERS: usize = 3;
+    if from.is_elsewhere() {
+        return copy_from_elsewhere(from, range, to, progress);
+    }
     let read = |mut buffer: Vec<u8>, at: u64| -> Result<Vec<u8>> {
         buffer.resize((range.end - at).min(BUFFER_BYTES) as usize, 0);
-        read_exact_at(&from.file, &mut buffer, at).map_err(|e| Error::io("read", &from.path, e))?;
+        from.copy_into(at, &mut buffer)?;
         Ok(buffer)
     };
     let mut write = |buffer: &[u8]| -> Result<()> {
@@ -231,4 +235,23 @@ pub(crate) fn copy_range(
         }
         Ok(())
     })
+}
+
+/// The same where bytes come in few large requests.
+fn copy_from_elsewhere(
+    from: &Source,
+    mut range: Range<u64>,
+    to: &AtomicFile,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    let mut buffer = memory(BATCH_BYTES.min(range.end.saturating_sub(range.start)))?;
+    while range.start < range.end {
+        let step = BATCH_BYTES.min(range.end - range.start);
+        let part = buffer.get_mut(..step as usize).unwrap_or_default();
+        from.copy_into(range.start, part)?;
+        to.write(part)?;
+        progress.advance(step)?;
+        range.start += step;
+    }
+    Ok(())
 }

@@ -46,6 +46,16 @@ pub(crate) enum Blob {
     Whole(Memory),
 }
 
+impl Blob {
+    /// Frames by their table.
+    pub fn frames(table: FrameTable) -> Self {
+        Self::Frames(Frames {
+            table,
+            long: Mutex::default(),
+        })
+    }
+}
+
 /// Frames that are decoded when something in them is asked for.
 #[derive(Debug)]
 pub(crate) struct Frames {
@@ -63,10 +73,7 @@ impl TensorFile {
             return Ok(blob);
         }
         let blob = match self.find_table()? {
-            TableStep::Ready(table) => Blob::Frames(Frames {
-                table,
-                long: Mutex::default(),
-            }),
+            TableStep::Ready(table) => Blob::frames(table),
             _ => Blob::Whole(self.decode_whole()?),
         };
         Ok(self.blob.get_or_init(|| blob))
@@ -155,12 +162,58 @@ impl TensorFile {
         }
         let part = skip..skip + out.len() as u64;
         if length > LONG_FRAME {
-            out.copy_from_slice(part_of(
-                &self.decode_long(&frames.long, nth, frame)?,
-                &part,
-            )?);
+            let all = decode_long(&frames.long, nth, frame, |data| self.decode(frame, data))?;
+            out.copy_from_slice(part_of(&all, &part)?);
             return Ok(());
         }
+        self.part_of_recent(nth, length, part, out, |data| self.decode(frame, data))
+    }
+
+    /// The same for a frame whose stored bytes were brought; none where the frame is
+    /// among the recent ones.
+    pub(crate) fn decode_brought(
+        &self,
+        frames: &Frames,
+        nth: usize,
+        stored: &[u8],
+        skip: u64,
+        out: &mut [u8],
+    ) -> Result<()> {
+        let Some(frame) = &frames.table.frame(nth) else {
+            return Ok(());
+        };
+        let length = self.within_limit(frame.data.end - frame.data.start)?;
+        if length == out.len() as u64 && !stored.is_empty() {
+            make_present(out);
+            return self.decode_stored(stored, out);
+        }
+        let part = skip..skip + out.len() as u64;
+        let decode = |data: &mut [u8]| self.decode_stored(stored, data);
+        if length > LONG_FRAME {
+            let all = decode_long(&frames.long, nth, frame, decode)?;
+            out.copy_from_slice(part_of(&all, &part)?);
+            return Ok(());
+        }
+        self.part_of_recent(nth, length, part, out, decode)
+    }
+
+    /// Whether this thread decoded the nth frame a moment ago, or it was kept.
+    pub(crate) fn holds_recent(&self, frames: &Frames, nth: usize) -> bool {
+        let kept = frames.long.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().any(|(held, _)| *held == nth)
+            || RECENT.with_borrow(|recent| recent.iter().any(|f| f.holds == Some((self.id, nth))))
+    }
+
+    /// Copies a part of the nth frame's data, which `decode` makes unless this thread
+    /// has it.
+    fn part_of_recent(
+        &self,
+        nth: usize,
+        length: u64,
+        part: Range<u64>,
+        out: &mut [u8],
+        decode: impl FnOnce(&mut [u8]) -> Result<()>,
+    ) -> Result<()> {
         RECENT.with_borrow_mut(|recent| {
             let wanted = Some((self.id, nth));
             if recent.first().is_none_or(|frame| frame.holds != wanted) {
@@ -170,7 +223,7 @@ impl TensorFile {
             if first.holds != wanted {
                 first.holds = None;
                 first.data.resize(length as usize, 0);
-                self.decode(frame, &mut first.data)?;
+                decode(&mut first.data)?;
                 first.holds = wanted;
             }
             out.copy_from_slice(part_of(&first.data, &part)?);
@@ -178,21 +231,13 @@ impl TensorFile {
         })
     }
 
-    fn decode_long(
-        &self,
-        long: &Mutex<Vec<(usize, Arc<Memory>)>>,
-        nth: usize,
-        frame: &Frame,
-    ) -> Result<Arc<Memory>> {
-        let mut kept = long.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, held)) = kept.iter().find(|(n, _)| *n == nth) {
-            return Ok(held.clone());
-        }
-        let mut out = memory(frame.data.end - frame.data.start)?;
-        self.decode(frame, &mut out)?;
-        let out = Arc::new(out);
-        kept.push((nth, out.clone()));
-        Ok(out)
+    /// Where the nth frame is stored in the file.
+    pub(crate) fn stored_frame(&self, frames: &Frames, nth: usize) -> Range<u64> {
+        let start = self.catalogue().blob().start;
+        let frame = frames.table.frame(nth);
+        frame.map_or(0..0, |frame| {
+            start + frame.stored.start..start + frame.stored.end
+        })
     }
 
     fn decode(&self, frame: &Frame, out: &mut [u8]) -> Result<()> {
@@ -233,6 +278,24 @@ impl TensorFile {
         .found(format!("{bytes} bytes"));
         Err(Error::from(error).at(self.path()))
     }
+}
+
+/// The nth frame's data, decoded once and kept.
+fn decode_long(
+    long: &Mutex<Vec<(usize, Arc<Memory>)>>,
+    nth: usize,
+    frame: &Frame,
+    decode: impl FnOnce(&mut [u8]) -> Result<()>,
+) -> Result<Arc<Memory>> {
+    let mut kept = long.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, held)) = kept.iter().find(|(n, _)| *n == nth) {
+        return Ok(held.clone());
+    }
+    let mut out = memory(frame.data.end - frame.data.start)?;
+    decode(&mut out)?;
+    let out = Arc::new(out);
+    kept.push((nth, out.clone()));
+    Ok(out)
 }
 
 pub(crate) fn part_of<'a>(bytes: &'a [u8], part: &Range<u64>) -> Result<&'a [u8]> {

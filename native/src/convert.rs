@@ -5,11 +5,14 @@ use crate::atomic::AtomicFile;
 use crate::error::{Error, Result};
 use crate::file::TensorFile;
 use crate::options::{Backend, Progress};
-use crate::source::Source;
+use crate::remote::{BATCH_BYTES, RangeSource};
+use crate::source::{Source, memory};
 use crate::writer::TensorWriter;
 use deathtensors_core::safetensors::{self, Safetensors};
 use deathtensors_core::{Limits, WriteOptions, manifest};
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Converts a safetensors file. Tensors keep their order; `__metadata__` becomes
 /// the file's metadata.
@@ -22,10 +25,35 @@ pub fn from_safetensors(
     options: &WriteOptions,
     progress: &mut dyn Progress,
 ) -> Result<()> {
-    let (src, dst) = (src.as_ref(), dst.as_ref());
+    let source = Source::open(src.as_ref(), Backend::Mmap)?;
+    convert(&source, dst.as_ref(), options, progress)
+}
+
+/// The same for a file that `ranges` brings; `name` stands for its path in errors. It is
+/// read once, and what is held of it at a time does not depend on its length.
+///
+/// # Errors
+/// Those of [`from_safetensors`], and what `ranges` fails with.
+pub fn from_safetensors_ranges(
+    name: impl AsRef<Path>,
+    ranges: Arc<dyn RangeSource>,
+    dst: impl AsRef<Path>,
+    options: &WriteOptions,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    let source = Source::elsewhere(name.as_ref(), ranges);
+    convert(&source, dst.as_ref(), options, progress)
+}
+
+fn convert(
+    source: &Source,
+    dst: &Path,
+    options: &WriteOptions,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    let src = &*source.path;
     let refuse = |e: deathtensors_core::Error| Error::from(e).at(src);
-    let source = Source::open(src, Backend::Mmap)?;
-    let parsed = parse(&source).map_err(|e| e.at(src))?;
+    let parsed = parse(source).map_err(|e| e.at(src))?;
     let (specs, metadata) = parsed.specs().map_err(refuse)?;
     let mut writer = TensorWriter::create(dst, &specs, &metadata, options)?;
     progress.start(writer.data_bytes());
@@ -42,8 +70,16 @@ pub fn from_safetensors(
         .all(|pair| matches!(pair, [a, b] if a.end == b.start));
     let whole = ranges.first().map_or(0, |r| r.start)..ranges.last().map_or(0, |r| r.end);
     if plain && joined && whole.end - whole.start == writer.data_bytes() {
-        copy_range(&source, whole, writer.out(), progress)?;
+        copy_range(source, whole, writer.out(), progress)?;
         writer.copied_all();
+        return writer.finish();
+    }
+    if source.is_elsewhere() {
+        for window in windows(&ranges) {
+            let mut bytes = memory(window.end - window.start)?;
+            source.copy_into(window.start, &mut bytes)?;
+            writer.push_all(&[&bytes], progress)?;
+        }
         return writer.finish();
     }
     let mut slices = Vec::with_capacity(ranges.len());
@@ -54,10 +90,37 @@ pub fn from_safetensors(
     writer.finish()
 }
 
+/// The ranges' bytes in order, as few spans that are each short enough to hold.
+fn windows(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut out: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        let mut at = range.start;
+        while at < range.end {
+            let room = match out.last_mut() {
+                Some(last) if last.end == at => BATCH_BYTES - (last.end - last.start),
+                _ => 0,
+            };
+            let end = range
+                .end
+                .min(at + if room > 0 { room } else { BATCH_BYTES });
+            match out.last_mut() {
+                Some(last) if room > 0 => last.end = end,
+                _ => out.push(at..end),
+            }
+            at = end;
+        }
+    }
+    out
+}
+
 fn parse(source: &Source) -> Result<Safetensors> {
     let limits = Limits::DEFAULT;
-    let first = source.read(&(0..source.len.min(512)))?;
+    let mut first = memory(source.head_bytes())?;
+    source.copy_into(0, &mut first)?;
     let length = safetensors::header_bytes(&first, source.len, &limits)?;
+    if let Some(json) = first.get(8..8 + length as usize) {
+        return Ok(safetensors::parse(json, source.len, &limits)?);
+    }
     let json = source.read(&(8..8 + length))?;
     Ok(safetensors::parse(&json, source.len, &limits)?)
 }

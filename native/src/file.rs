@@ -4,6 +4,7 @@ use crate::blob::Blob;
 use crate::error::{Error, Result};
 use crate::map::PrivateMapping;
 use crate::options::{OpenOptions, Progress};
+use crate::remote::RangeSource;
 use crate::source::{Data, Source, memory};
 use deathtensors_core::digest::{Digest, Sha256};
 use deathtensors_core::{
@@ -56,7 +57,24 @@ impl TensorFile {
     }
 
     fn start(path: &Path, options: &OpenOptions) -> Result<Self> {
-        let source = Source::open(path, options.backend)?;
+        Self::over(Source::open(path, options.backend)?, options)
+    }
+
+    /// Opens a file that `ranges` brings. `name` stands for its path: in errors, and
+    /// where [`TensorFile::path`] is asked for.
+    ///
+    /// # Errors
+    /// Those of [`TensorFile::open_with`], and what `ranges` fails with.
+    pub fn open_ranges(
+        name: impl AsRef<Path>,
+        ranges: Arc<dyn RangeSource>,
+        options: &OpenOptions,
+    ) -> Result<Self> {
+        let name = name.as_ref();
+        Self::over(Source::elsewhere(name, ranges), options).map_err(|e| e.at(name))
+    }
+
+    fn over(source: Source, options: &OpenOptions) -> Result<Self> {
         let catalogue = open_by_reading(&source, options.limits)?;
         if let Some(root) = &options.root {
             let header = source.read(&catalogue.header_range())?;
@@ -204,7 +222,7 @@ impl TensorFile {
         let mapping = match self.private.get() {
             Some(mapping) => mapping,
             None => {
-                let made = PrivateMapping::new(&self.source.file)
+                let made = PrivateMapping::new(self.source.file()?)
                     .map_err(|e| Error::io("map", self.path(), e))?;
                 self.private.get_or_init(|| Arc::new(made))
             }
@@ -231,9 +249,17 @@ impl TensorFile {
         if !self.is_compressed() {
             return Ok(None);
         }
-        match self.find_table()? {
-            TableStep::Ready(table) => Ok(Some(table)),
-            _ => Ok(None),
+        match self.blob.get() {
+            Some(Blob::Frames(frames)) => Ok(Some(frames.table.clone())),
+            Some(Blob::Whole(_)) => Ok(None),
+            None => match self.find_table()? {
+                TableStep::Ready(table) => {
+                    // It is not asked for twice.
+                    let _ = self.blob.set(Blob::frames(table.clone()));
+                    Ok(Some(table))
+                }
+                _ => Ok(None),
+            },
         }
     }
 
@@ -298,11 +324,8 @@ impl TensorFile {
 /// Reads the header, never through the map: there the system would read a great deal
 /// around it first.
 fn open_by_reading(source: &Source, limits: Limits) -> Result<Catalogue> {
-    // A foreign file is named better by a few hundred bytes than by 24, and most
-    // headers are not longer.
-    const HEAD: u64 = 16 << 10;
     let mut opening = Opening::new(source.len, limits);
-    let mut held = memory(HEAD.min(source.len))?;
+    let mut held = memory(source.head_bytes())?;
     source.copy_into(0, &mut held)?;
     loop {
         let need = match opening.feed(0, &held)? {

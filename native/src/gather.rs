@@ -1,10 +1,11 @@
 //! Getting at the data: single spans, many tensors at once, and streams of pieces.
 
 use crate::blob::{Blob, Frames, part_of};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::file::{STEP_BYTES, TensorFile};
 use crate::map::{Memory, make_readable};
 use crate::options::Progress;
+use crate::remote::BATCH_BYTES;
 use crate::source::{Data, memory};
 use crate::threads::{num_threads, run, watched};
 use rayon::prelude::*;
@@ -72,6 +73,32 @@ impl TensorFile {
     /// # Errors
     /// Those of [`TensorFile::read`], and what `progress` cancels with.
     pub fn read_many(&self, nths: &[usize], progress: &mut dyn Progress) -> Result<Vec<Memory>> {
+        let mut total = 0;
+        for &nth in nths {
+            total += self.tensor(nth)?.nbytes();
+        }
+        progress.start(total);
+        let out = self.read_unchecked(nths, progress)?;
+        let check = |(&nth, memory): (&usize, &Memory)| -> Result<()> {
+            match self.is_checked(nth) {
+                true => Ok(()),
+                false => self.check_bytes(nth, memory),
+            }
+        };
+        if nths.iter().any(|&nth| !self.is_checked(nth)) {
+            watched(&mut Silent(progress), |_| {
+                nths.par_iter().zip(&out).try_for_each(check)
+            })??;
+        }
+        Ok(out)
+    }
+
+    /// The same without looking at digests, nor telling how much it will be.
+    pub(crate) fn read_unchecked(
+        &self,
+        nths: &[usize],
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<Memory>> {
         let mut spans = Vec::with_capacity(nths.len());
         let mut out = Vec::with_capacity(nths.len());
         for &nth in nths {
@@ -80,8 +107,6 @@ impl TensorFile {
             spans.push(tensor.data());
             out.push(memory(tensor.nbytes())?);
         }
-        let unchecked: Vec<bool> = nths.iter().map(|&nth| !self.is_checked(nth)).collect();
-        progress.start(spans.iter().map(|span| span.end - span.start).sum());
         {
             let outs = out.iter_mut().map(|memory| &mut **memory);
             let parts = self.parts(spans.iter().cloned().zip(outs))?;
@@ -90,21 +115,24 @@ impl TensorFile {
                     .and_then(|&nth| Some(self.header().at(nth)?.name))
             })?;
         }
-        if unchecked.contains(&true) {
-            let check = |((&nth, memory), &unchecked): ((&usize, &Memory), &bool)| -> Result<()> {
-                if unchecked {
-                    self.check_bytes(nth, memory)?;
-                }
-                Ok(())
-            };
-            watched(&mut Silent(progress), |_| {
-                nths.par_iter()
-                    .zip(&out)
-                    .zip(&unchecked)
-                    .try_for_each(check)
-            })??;
-        }
         Ok(out)
+    }
+
+    /// The tensors in groups that are each small enough to be held, or one tensor.
+    pub(crate) fn batches<'n>(&self, nths: &'n [usize]) -> Vec<&'n [usize]> {
+        let mut out = Vec::new();
+        let mut rest = nths;
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = |nth: &&usize| {
+                bytes += self.header().at(**nth).map_or(0, |tensor| tensor.nbytes());
+                bytes <= BATCH_BYTES
+            };
+            let (batch, tail) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+            out.push(batch);
+            rest = tail;
+        }
+        out
     }
 
     /// Fills `out`, which must be as long as the tensor. `progress` hears of it.
@@ -144,6 +172,9 @@ impl TensorFile {
     /// Fills `out` from a span of the uncompressed blob, frames in parallel.
     pub(crate) fn data_into(&self, data: Range<u64>, out: &mut [u8]) -> Result<()> {
         let parts = self.parts([(data, out)].into_iter())?;
+        if self.source.is_elsewhere() {
+            return self.fill(parts, &mut (), |_| None);
+        }
         let each = |part| self.read_part(part);
         match parts.len() {
             0 | 1 => parts.into_iter().try_for_each(each),
@@ -212,19 +243,15 @@ impl TensorFile {
             })
         };
         let bytes: u64 = parts.iter().map(|part| part.out.len() as u64).sum();
+        if self.source.is_elsewhere() {
+            let groups = grouped(parts, place);
+            return self.bring(groups, progress, name);
+        }
         if bytes <= BRIEF_BYTES && parts.len() <= 1 {
             parts.into_iter().try_for_each(named)?;
             return progress.advance(bytes);
         }
-        let mut groups: Vec<Vec<Part<'_>>> = Vec::new();
-        for part in parts {
-            match groups.last_mut() {
-                Some(group) if group.first().is_some_and(|p| place(p) == place(&part)) => {
-                    group.push(part);
-                }
-                _ => groups.push(vec![part]),
-            }
-        }
+        let groups = grouped(parts, place);
         watched(progress, |tally| {
             groups.into_par_iter().try_for_each(|group| {
                 let bytes = group.iter().map(|part| part.out.len() as u64).sum();
@@ -232,6 +259,103 @@ impl TensorFile {
                 (&mut &*tally).advance(bytes)
             })
         })?
+    }
+
+    /// Fills groups of parts, each of one frame or one piece, where bytes are brought by
+    /// somebody: asks for as much as may be held at once, then decodes it on all cores.
+    fn bring<'n>(
+        &self,
+        groups: Vec<Vec<Part<'_>>>,
+        progress: &mut dyn Progress,
+        name: impl Fn(usize) -> Option<&'n str> + Sync,
+    ) -> Result<()> {
+        let named = |span: usize, e: Error| match name(span) {
+            Some(name) => e.tensor(name),
+            None => e,
+        };
+        let mut rest = groups.into_iter().peekable();
+        while rest.peek().is_some() {
+            let mut batch = Vec::new();
+            let mut held = 0;
+            while let Some(group) = rest.next_if(|group| {
+                let stored = self.stored(group);
+                held == 0 || held + stored.end - stored.start <= BATCH_BYTES
+            }) {
+                let stored = self.stored(&group);
+                held += (stored.end - stored.start).max(1);
+                batch.push((stored, group));
+            }
+            // A frame that this thread decoded a moment ago is not asked for again.
+            let alone = batch.len() == 1;
+            let wanted: Vec<_> = batch
+                .iter()
+                .filter(|(_, group)| !(alone && self.is_recent(group)))
+                .map(|(stored, _)| stored.clone())
+                .collect();
+            let first = batch
+                .first()
+                .and_then(|(_, group)| Some(group.first()?.span));
+            let fetched = self
+                .source
+                .fetch(&wanted)
+                .map_err(|e| named(first.unwrap_or(0), e))?;
+            let Some(fetched) = &fetched else {
+                return Ok(());
+            };
+            let bytes = batch.iter().flat_map(|(_, group)| group);
+            let bytes = bytes.map(|part| part.out.len() as u64).sum();
+            let take = |(stored, group): (Range<u64>, Vec<Part<'_>>)| {
+                let span = group.first().map_or(0, |part| part.span);
+                self.take(fetched.get(&stored), group)
+                    .map_err(|e| named(span, e))
+            };
+            match alone {
+                true => batch.into_iter().try_for_each(take)?,
+                false => run(|| batch.into_par_iter().try_for_each(take))?,
+            }
+            progress.advance(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Where a group's bytes are stored in the file.
+    fn stored(&self, group: &[Part<'_>]) -> Range<u64> {
+        match group.first() {
+            Some(Part {
+                origin: Origin::Frame(frames, nth, _),
+                ..
+            }) => self.stored_frame(frames, *nth),
+            Some(Part {
+                origin: Origin::Plain(at),
+                out,
+                ..
+            }) => *at..at + out.len() as u64,
+            None => 0..0,
+        }
+    }
+
+    /// Fills a group from its bytes as stored.
+    fn take(&self, stored: &[u8], group: Vec<Part<'_>>) -> Result<()> {
+        for part in group {
+            match part.origin {
+                Origin::Frame(frames, nth, skip) => {
+                    self.decode_brought(frames, nth, stored, skip, part.out)?;
+                }
+                // Tied tensors share what is stored.
+                Origin::Plain(_) => {
+                    part.out
+                        .copy_from_slice(stored.get(..part.out.len()).unwrap_or_default());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_recent(&self, group: &[Part<'_>]) -> bool {
+        match group.first().map(|part| &part.origin) {
+            Some(Origin::Frame(frames, nth, _)) => self.holds_recent(frames, *nth),
+            _ => false,
+        }
     }
 
     fn read_part(&self, part: Part<'_>) -> Result<()> {
@@ -252,9 +376,13 @@ impl TensorFile {
         let frames = match self.is_compressed().then(|| self.blob()).transpose()? {
             Some(Blob::Frames(frames)) => frames,
             _ => {
+                let step = match self.source.is_elsewhere() {
+                    true => BATCH_BYTES,
+                    false => STEP_BYTES,
+                };
                 let mut at = data.start;
                 while at < data.end {
-                    let next = data.end.min(at + STEP_BYTES);
+                    let next = data.end.min(at + step);
                     let piece = self.read_data(at..next)?;
                     make_readable(&piece);
                     each(&piece)?;
@@ -264,13 +392,21 @@ impl TensorFile {
                 return Ok(());
             }
         };
-        let batch = 8 * num_threads();
+        let batch = match self.source.is_elsewhere() {
+            true => 128,
+            false => 8 * num_threads(),
+        };
         let mut buffers: Vec<Vec<u8>> = Vec::new();
         let mut rest = frames.table.covering(&data);
         while !rest.is_empty() {
             let group = rest.start..rest.end.min(rest.start + batch);
             rest.start = group.end;
             buffers.resize_with(group.len(), Vec::new);
+            let stored: Vec<_> = group
+                .clone()
+                .map(|nth| self.stored_frame(frames, nth))
+                .collect();
+            let fetched = self.source.fetch(&stored)?;
             let decode = |(nth, out): (usize, &mut Vec<u8>)| -> Result<()> {
                 let Some(frame) = frames.table.frame(nth) else {
                     return Ok(());
@@ -280,7 +416,14 @@ impl TensorFile {
                 let to = frame.data.end.min(data.end);
                 out.clear();
                 out.resize(to.saturating_sub(from) as usize, 0);
-                self.decode_part(frames, nth, from - frame.data.start, out)
+                let skip = from - frame.data.start;
+                match &fetched {
+                    Some(fetched) => {
+                        let stored = fetched.get(&self.stored_frame(frames, nth));
+                        self.decode_brought(frames, nth, stored, skip, out)
+                    }
+                    None => self.decode_part(frames, nth, skip, out),
+                }
             };
             if group.len() == 1 {
                 group.zip(&mut buffers).try_for_each(decode)?;
@@ -294,6 +437,20 @@ impl TensorFile {
         }
         Ok(())
     }
+}
+
+/// Parts of one place together; they come sorted by it.
+fn grouped<'a>(parts: Vec<Part<'a>>, place: impl Fn(&Part<'a>) -> u64) -> Vec<Vec<Part<'a>>> {
+    let mut groups: Vec<Vec<Part<'_>>> = Vec::new();
+    for part in parts {
+        match groups.last_mut() {
+            Some(group) if group.first().is_some_and(|p| place(p) == place(&part)) => {
+                group.push(part);
+            }
+            _ => groups.push(vec![part]),
+        }
+    }
+    groups
 }
 
 /// Hears whether to go on, and tells nothing.

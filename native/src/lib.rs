@@ -35,6 +35,7 @@ mod gather;
 #[allow(unsafe_code)]
 mod map;
 mod options;
+mod remote;
 mod sharded;
 mod source;
 mod stats;
@@ -45,7 +46,7 @@ mod writer;
 pub use append::AppendOptions;
 pub use codec::Zstd;
 pub use compare::{Differences, diff};
-pub use convert::{from_safetensors, to_safetensors, write_manifest};
+pub use convert::{from_safetensors, from_safetensors_ranges, to_safetensors, write_manifest};
 pub use copy::{Part, copy_tensors, copy_tensors_sharded};
 pub use deathtensors_core as core;
 pub use deathtensors_core::{
@@ -56,6 +57,7 @@ pub use error::{Error, Result};
 pub use file::TensorFile;
 pub use map::{Memory, PrivateMapping};
 pub use options::{Backend, OpenOptions, Progress};
+pub use remote::{Piece, RangeSource};
 pub use sharded::{ShardedFile, ShardedWriter};
 pub use source::Data;
 pub use threads::{num_threads, set_num_threads};

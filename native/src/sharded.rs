@@ -23,6 +23,27 @@ pub struct ShardedFile {
     verify: bool,
     shards: Vec<OnceLock<Arc<TensorFile>>>,
     opening: Mutex<()>,
+    opener: Opener,
+}
+
+/// Opens the shard of that name with those options.
+type OpenShard = dyn Fn(&str, &OpenOptions) -> Result<TensorFile> + Send + Sync;
+
+/// How shards are found.
+enum Opener {
+    /// Beside the index.
+    Beside,
+    /// By somebody who knows where they are.
+    By(Box<OpenShard>),
+}
+
+impl std::fmt::Debug for Opener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Beside => "Beside",
+            Self::By(_) => "By(..)",
+        })
+    }
 }
 
 impl ShardedFile {
@@ -33,8 +54,33 @@ impl ShardedFile {
     /// # Errors
     /// Those of [`TensorFile::open_with`], and the `shards.*` codes.
     pub fn open(path: impl AsRef<Path>, options: &OpenOptions, verify: bool) -> Result<Self> {
-        let path = path.as_ref();
-        let file = TensorFile::open_with(path, options)?;
+        let file = TensorFile::open_with(path.as_ref(), options)?;
+        Self::over(&file, options, verify, Opener::Beside)
+    }
+
+    /// The same for an index that is open already, whose shards `open_shard` finds by the
+    /// names that the index has for them. It is called once for each shard, when
+    /// something of it is first needed; what it opens must have been opened with the
+    /// options that it is given.
+    ///
+    /// # Errors
+    /// Those of [`ShardedFile::open`].
+    pub fn with_opener(
+        index: &TensorFile,
+        options: &OpenOptions,
+        verify: bool,
+        open_shard: impl Fn(&str, &OpenOptions) -> Result<TensorFile> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        Self::over(index, options, verify, Opener::By(Box::new(open_shard)))
+    }
+
+    fn over(
+        file: &TensorFile,
+        options: &OpenOptions,
+        verify: bool,
+        opener: Opener,
+    ) -> Result<Self> {
+        let path = file.path();
         if verify {
             file.verify_footer(&mut ())?;
         }
@@ -54,6 +100,7 @@ impl ShardedFile {
             shards: (0..index.shards.len()).map(|_| OnceLock::new()).collect(),
             index,
             opening: Mutex::new(()),
+            opener,
         })
     }
 
@@ -128,7 +175,10 @@ impl ShardedFile {
             (Some(_), root) => root,
             (None, _) => None,
         };
-        let file = TensorFile::open_with(&path, &options)?;
+        let file = match &self.opener {
+            Opener::Beside => TensorFile::open_with(&path, &options)?,
+            Opener::By(open) => open(&shard.path, &options)?,
+        };
         self.index
             .check_shard(nth, file.header())
             .map_err(|e| Error::from(e).at(&path))?;

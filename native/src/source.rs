@@ -1,21 +1,28 @@
-//! Where a file's bytes come from: a map, or positioned reads.
+//! Where a file's bytes come from: a map, positioned reads, or somebody who brings them.
 
 use crate::error::{Error, Result};
 use crate::map::{Mapping, Memory, make_readable};
 use crate::options::Backend;
+use crate::remote::{self, Fetched, HEAD_BYTES, RangeSource};
 use deathtensors_core::Code;
 use deathtensors_core::digest::Sha256;
 use std::fs::File;
 use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// An open file's bytes. Offsets are file offsets; ends are exclusive.
 #[derive(Debug)]
 pub(crate) struct Source {
     pub path: PathBuf,
-    pub file: File,
     pub len: u64,
-    map: Option<Mapping>,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Here { file: File, map: Option<Mapping> },
+    Elsewhere(Arc<dyn RangeSource>),
 }
 
 /// Bytes of a file: borrowed from its map where that is possible, else owned.
@@ -67,24 +74,75 @@ impl Source {
         };
         Ok(Self {
             path: path.into(),
-            file,
             len,
-            map,
+            place: Place::Here { file, map },
         })
+    }
+
+    /// A file that `ranges` brings; `name` stands for its path in errors.
+    pub fn elsewhere(name: &Path, ranges: Arc<dyn RangeSource>) -> Self {
+        Self {
+            path: name.into(),
+            len: ranges.len(),
+            place: Place::Elsewhere(ranges),
+        }
+    }
+
+    /// Whether bytes are dear, and asked for in few large requests on the calling thread.
+    pub fn is_elsewhere(&self) -> bool {
+        matches!(self.place, Place::Elsewhere(_))
+    }
+
+    /// How much to read before anything is known about the file.
+    pub fn head_bytes(&self) -> u64 {
+        // Most headers of local files are no longer, and more costs little.
+        const HERE: u64 = 16 << 10;
+        match self.place {
+            Place::Here { .. } => HERE.min(self.len),
+            Place::Elsewhere(_) => HEAD_BYTES.min(self.len),
+        }
+    }
+
+    /// The open file.
+    ///
+    /// # Errors
+    /// `usage.unavailable` where there is none.
+    pub fn file(&self) -> Result<&File> {
+        match &self.place {
+            Place::Here { file, .. } => Ok(file),
+            Place::Elsewhere(_) => {
+                Err(Error::new(Code::UsageUnavailable, "this needs a local file").at(&self.path))
+            }
+        }
+    }
+
+    fn map(&self) -> Option<&Mapping> {
+        match &self.place {
+            Place::Here { map, .. } => map.as_ref(),
+            Place::Elsewhere(_) => None,
+        }
+    }
+
+    /// Where bytes are dear, all of these ranges at once; elsewhere nothing.
+    pub fn fetch(&self, wanted: &[Range<u64>]) -> Result<Option<Fetched>> {
+        match &self.place {
+            Place::Here { .. } => Ok(None),
+            Place::Elsewhere(ranges) => Fetched::new(&**ranges, &self.path, wanted).map(Some),
+        }
     }
 
     /// The bytes without a copy, where there is a map.
     pub fn borrow(&self, range: &Range<u64>) -> Option<&[u8]> {
         let start = usize::try_from(range.start).ok()?;
         let end = usize::try_from(range.end).ok()?;
-        self.map.as_deref()?.get(start..end)
+        self.map()?.get(start..end)
     }
 
     /// Has the system fetch a range of a map before somebody touches it, if it is
     /// short: the first touch would have it read megabytes around it.
     pub fn will_need(&self, range: &Range<u64>) {
         const SHORT: u64 = 1 << 20;
-        if let (Some(map), Some(bytes)) = (&self.map, self.borrow(range))
+        if let (Some(map), Some(bytes)) = (self.map(), self.borrow(range))
             && bytes.len() as u64 <= SHORT
         {
             let start = range.start as usize;
@@ -122,7 +180,12 @@ impl Source {
     /// be in the page cache is read faster so: a fault makes the system read megabytes
     /// around it.
     pub fn copy_into(&self, offset: u64, out: &mut [u8]) -> Result<()> {
-        read_exact_at(&self.file, out, offset).map_err(|e| Error::io("read", &self.path, e))
+        match &self.place {
+            Place::Here { file, .. } => {
+                read_exact_at(file, out, offset).map_err(|e| Error::io("read", &self.path, e))
+            }
+            Place::Elsewhere(ranges) => remote::read_into(&**ranges, &self.path, offset, out),
+        }
     }
 }
 

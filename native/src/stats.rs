@@ -46,6 +46,9 @@ impl TensorFile {
         }
         let tensors: Vec<_> = self.header().tensors().collect();
         let mut rest = &*tensors;
+        if self.source.is_elsewhere() {
+            return self.stats_of_brought(progress);
+        }
         let fresh = !self.walked.swap(true, Ordering::Relaxed);
         while !rest.is_empty() {
             // Plain tensors are measured together, so that small ones share the
@@ -76,6 +79,27 @@ impl TensorFile {
                     }
                 }
             }
+        }
+        Ok(out)
+    }
+
+    /// The same where small tensors are asked for together.
+    fn stats_of_brought(&self, progress: &mut dyn Progress) -> Result<Vec<Stats>> {
+        let nths: Vec<_> = (0..self.header().len()).collect();
+        let mut out = Vec::with_capacity(nths.len());
+        for batch in self.batches(&nths) {
+            if let &[nth] = batch {
+                let tensor = self.tensor(nth)?;
+                let stats = self.measure(&tensor, progress);
+                out.push(stats.map_err(|e| e.tensor(tensor.name))?);
+                continue;
+            }
+            let all = self.read_unchecked(batch, progress)?;
+            let mut views: Vec<(Dtype, &[u8])> = Vec::with_capacity(batch.len());
+            for (&nth, bytes) in batch.iter().zip(&all) {
+                views.push((self.tensor(nth)?.dtype, bytes));
+            }
+            out.extend(measure_views(&views, false));
         }
         Ok(out)
     }

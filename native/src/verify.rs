@@ -3,7 +3,8 @@
 use crate::error::{Error, Result};
 use crate::file::{STEP_BYTES, TensorFile};
 use crate::options::Progress;
-use crate::threads::{num_threads, watched};
+use crate::remote::BATCH_BYTES;
+use crate::threads::{num_threads, run, watched};
 use deathtensors_core as core;
 use deathtensors_core::digest::{Digest, Sha256, footer_differs, hex, sha256, tensor_differs};
 use rayon::prelude::*;
@@ -30,6 +31,9 @@ pub struct Verification {
     /// Every disagreement: of the root, of tensors in the file's order, of the footer.
     pub errors: Vec<Error>,
 }
+
+/// Start and end of some data, and which tensors have it.
+type Span = ((u64, u64), Vec<usize>);
 
 impl Verification {
     /// Whether nothing disagrees.
@@ -74,14 +78,19 @@ impl TensorFile {
                     .push(nth);
             }
         }
-        let mut work: Vec<_> = spans.into_iter().collect();
+        let mut work: Vec<Span> = spans.into_iter().collect();
         // Long ones first, so that no thread is left with one at the end.
         work.sort_unstable_by_key(|((start, end), _)| (std::cmp::Reverse(end - start), *start));
         let footed = self.catalogue().footer().map(|_| self.catalogue().footed());
         let footed_bytes = footed.as_ref().map_or(0, |r| r.end - r.start);
-        let bytes = |(span, _): &((u64, u64), Vec<usize>)| span.1 - span.0;
+        let bytes = |(span, _): &Span| span.1 - span.0;
         progress.start(footed_bytes + work.iter().map(bytes).sum::<u64>());
         // The footer is one long chain, so that it keeps a thread to itself.
+        if self.source.is_elsewhere() {
+            let footer = footed.map(|range| self.hash_range(range, progress));
+            let digests = self.digests_of_brought(&mut work, progress)?;
+            return self.conclude(&work, digests, footer.transpose(), found);
+        }
         let (footer, digests) = watched(progress, |tally| {
             rayon::join(
                 || {
@@ -90,7 +99,7 @@ impl TensorFile {
                         .transpose()
                 },
                 || {
-                    let digest = |(_, nths): &((u64, u64), Vec<usize>)| match nths.first() {
+                    let digest = |(_, nths): &Span| match nths.first() {
                         Some(&nth) => self.digest_with(nth, &mut &*tally),
                         None => Ok(Digest::default()),
                     };
@@ -98,13 +107,58 @@ impl TensorFile {
                 },
             )
         })?;
-        self.check_tensors(&work, digests, &mut found)?;
+        self.conclude(&work, digests, footer, found)
+    }
+
+    fn conclude(
+        &self,
+        work: &[Span],
+        digests: Vec<Result<Digest>>,
+        footer: Result<Option<Digest>>,
+        mut found: Verification,
+    ) -> Result<Verification> {
+        self.check_tensors(work, digests, &mut found)?;
         if let Some(computed) = footer? {
             let differs = self.footer_differs(&computed)?;
             found.footer = Some(differs.is_none());
             found.errors.extend(differs);
         }
         Ok(found)
+    }
+
+    /// Digests of the spans, which are put into the order of the data: small tensors are
+    /// asked for together.
+    fn digests_of_brought(
+        &self,
+        work: &mut [Span],
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<Result<Digest>>> {
+        work.sort_unstable_by_key(|(span, _)| *span);
+        let nths: Vec<usize> = work.iter().filter_map(|w| w.1.first().copied()).collect();
+        let mut out = Vec::with_capacity(nths.len());
+        for batch in self.batches(&nths) {
+            let together = match batch {
+                [_] => None,
+                _ => Some(self.read_unchecked(batch, progress)),
+            };
+            match together {
+                Some(Ok(all)) => out.extend(run(|| {
+                    let digests = all.par_iter().map(|bytes| Ok(sha256(bytes)));
+                    digests.collect::<Vec<_>>()
+                })),
+                Some(Err(e)) if e.kind() == core::Kind::Io => return Err(e),
+                // Too long to be held; or one is damaged, and it has to be found.
+                _ => {
+                    for &nth in batch {
+                        match self.digest_with(nth, progress) {
+                            Err(e) if e.kind() == core::Kind::Io => return Err(e),
+                            digest => out.push(digest),
+                        }
+                    }
+                }
+            }
+        }
+        Ok(out)
     }
 
     /// Checks one tensor by its digest; false when it carries none.
@@ -160,7 +214,7 @@ impl TensorFile {
     /// Holds the digests of all spans against those that the file carries.
     fn check_tensors(
         &self,
-        work: &[((u64, u64), Vec<usize>)],
+        work: &[Span],
         digests: Vec<Result<Digest>>,
         found: &mut Verification,
     ) -> Result<()> {
@@ -255,7 +309,8 @@ impl TensorFile {
     /// SHA-256 of a range of the file. While one thread hashes, another has the
     /// pages of what comes next made present, which would hold hashing up.
     fn hash_range(&self, range: Range<u64>, progress: &mut dyn Progress) -> Result<Digest> {
-        if num_threads() == 1 || range.end - range.start <= AHEAD_BYTES {
+        let brief = range.end - range.start <= AHEAD_BYTES;
+        if num_threads() == 1 || brief || self.source.is_elsewhere() {
             return self.hash_steps(range, progress, &AtomicU64::new(0));
         }
         let at = AtomicU64::new(range.start);
@@ -290,9 +345,13 @@ impl TensorFile {
         progress: &mut dyn Progress,
         at: &AtomicU64,
     ) -> Result<Digest> {
+        let step = match self.source.is_elsewhere() {
+            true => BATCH_BYTES,
+            false => STEP_BYTES,
+        };
         let mut hasher = Sha256::new();
         while range.start < range.end {
-            let next = range.end.min(range.start + STEP_BYTES);
+            let next = range.end.min(range.start + step);
             hasher.update(&self.source.read(&(range.start..next))?);
             at.store(next, Ordering::Relaxed);
             progress.advance(next - range.start)?;

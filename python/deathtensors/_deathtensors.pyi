@@ -68,7 +68,7 @@ def save_sharded(
     progress: Progress | None = None,
 ) -> list[str]: ...
 def from_safetensors(
-    src: str,
+    src: str | Ranges,
     dst: str,
     *,
     checksum: bool = True,
@@ -133,6 +133,14 @@ class Buffer:
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
+class Ranges:
+    """A file of ``length`` bytes that ``fetch`` brings by ranges (docs/remote.md)."""
+
+    def __new__(
+        cls, name: str, length: int, fetch: Callable[[list[tuple[int, int]]], list[bytes]]
+    ) -> Ranges: ...
+
+@final
 class File:
     """An open file. Safe to use from several threads."""
 
@@ -143,6 +151,15 @@ class File:
         verify: bool = False,
         root: str | None = None,
         backend: str = "auto",
+        limits: Mapping[str, int] | None = None,
+        progress: Progress | None = None,
+    ) -> File: ...
+    @staticmethod
+    def remote(
+        ranges: Ranges,
+        *,
+        verify: bool = False,
+        root: str | None = None,
         limits: Mapping[str, int] | None = None,
         progress: Progress | None = None,
     ) -> File: ...
@@ -203,6 +220,16 @@ class Sharded:
     def __new__(
         cls,
         path: str,
+        *,
+        verify: bool = False,
+        root: str | None = None,
+        backend: str = "auto",
+        limits: Mapping[str, int] | None = None,
+    ) -> Sharded: ...
+    @staticmethod
+    def remote(
+        index: Ranges | str,
+        open_shard: Callable[[str], Ranges | str],
         *,
         verify: bool = False,
         root: str | None = None,

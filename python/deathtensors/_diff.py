@@ -12,14 +12,15 @@ from ._sharded import ShardedReader, open_any
 
 if TYPE_CHECKING:
     from ._deathtensors import Progress
-    from ._paths import StrPath
+    from ._elsewhere import RemoteArgument, Source
 
 
 def diff(
-    path_a: StrPath | DtFile | ShardedReader,
-    path_b: StrPath | DtFile | ShardedReader,
+    path_a: Source | DtFile | ShardedReader,
+    path_b: Source | DtFile | ShardedReader,
     *,
     compare_bytes: bool = False,
+    remote: RemoteArgument = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Compare two files, from a to b.
@@ -30,8 +31,9 @@ def diff(
     whole model is compared.
 
     Args:
-        path_a, path_b: the files, as paths or already open.
+        path_a, path_b: the files, as paths, as URLs, or already open.
         compare_bytes: read and compare the bytes all the same.
+        remote: as for ``open``.
         progress: called now and then with bytes done and bytes in all.
 
     Returns:
@@ -47,7 +49,7 @@ def diff(
     ['w']
     """
     compare_bytes = flag(compare_bytes, "compare_bytes")
-    with _opened(path_a) as a, _opened(path_b) as b:
+    with _opened(path_a, remote) as a, _opened(path_b, remote) as b:
         if isinstance(a, DtFile) and isinstance(b, DtFile):
             return _deathtensors.diff(
                 a._raw, b._raw, compare_bytes=compare_bytes, progress=progress
@@ -56,10 +58,12 @@ def diff(
 
 
 def _opened(
-    file: StrPath | DtFile | ShardedReader,
+    file: Source | DtFile | ShardedReader, remote: RemoteArgument
 ) -> AbstractContextManager[DtFile | ShardedReader]:
     # What the caller opened stays open.
-    return nullcontext(file) if isinstance(file, (DtFile, ShardedReader)) else open_any(file)
+    if isinstance(file, (DtFile, ShardedReader)):
+        return nullcontext(file)
+    return open_any(file, remote=remote)
 
 
 def _diff_models(

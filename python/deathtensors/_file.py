@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import os
+from typing import cast
 
 from . import _deathtensors
 from ._arguments import looked_up, open_options
+from ._elsewhere import (
+    cannot_travel,
+    close_with,
+    connect,
+    is_elsewhere,
+    ranges,
+    refuse_backend,
+)
 from ._paths import expand_path
 from ._reader import Reader
 from ._text import human_bytes, human_count, plural, printable
@@ -16,7 +25,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._deathtensors import File, Progress
+    from ._elsewhere import RemoteArgument, Source
     from ._paths import StrPath
+    from ._remote import Transfer
 
 #: How many rows a notebook shows of a file.
 _NOTEBOOK_ROWS = 50
@@ -29,8 +40,14 @@ class DtFile(Reader):
     file. A DtFile is a context manager, iterates over names, may be used from
     several threads, and pickles by path (for data-loader workers).
 
+    A remote file is read by ranges, never downloaded whole: the header first, then only
+    the tensors or rows that are asked for. It is the one content that was there when it
+    was opened: a commit of the Hub, or a web server's ETag.
+
     Args:
-        path: the file; ``~`` and ``$VARIABLES`` are expanded.
+        path: the file; ``~`` and ``$VARIABLES`` are expanded. Or a URL:
+            ``hf://org/name@revision/path``, ``https://…``, whatever fsspec knows; or a
+            binary file object that can seek.
         verify: check everything that the file carries (footer, digests) first. A
             file that carries nothing to check by passes; ``verify()`` returns False
             for it.
@@ -40,11 +57,14 @@ class DtFile(Reader):
             asked for and holds no mapping, for network file systems; "auto" chooses.
         limits: other limits than the usual, by name, such as
             ``{"header_bytes": 1_000_000}``; ``deathtensors.LIMITS`` has the usual ones.
+        remote: how remote files are read, a ``deathtensors.remote.RemoteOptions`` or a
+            mapping of its fields, such as ``{"token": "hf_…"}``. Local files ignore it.
 
     Raises:
         MissingFileError: no file has that path.
         FormatError, UnsupportedError, LimitError: the file is refused.
         IntegrityError: ``verify`` or ``root`` found a difference.
+        NetworkError: a remote file cannot be reached, or its server does not serve ranges.
 
     >>> import numpy, deathtensors as dt
     >>> dt.save("example.deathtensors", {"w": numpy.ones((2, 3), "float32")})
@@ -57,21 +77,46 @@ class DtFile(Reader):
 
     def __init__(
         self,
-        path: StrPath,
+        path: Source,
         verify: bool = False,
         *,
         root: str | None = None,
         backend: str = "auto",
         limits: Mapping[str, int] | None = None,
+        remote: RemoteArgument = None,
     ) -> None:
         self._options = open_options(verify, root, backend, limits)
+        self._remote = remote
+        self._transfer: Transfer | None = None
+        if is_elsewhere(path):
+            self._open_remote(path)
+        else:
+            self._open_path(cast("StrPath", path))
+
+    def _open_path(self, path: StrPath) -> None:
         verify, root, backend, limits = self._options
         expanded = expand_path(path)
         # Pickles lead back here, also after a change of the current folder.
-        self._home = os.path.join(os.getcwd(), expanded)
+        self._home: str | None = os.path.join(os.getcwd(), expanded)
         self._raw = _deathtensors.File(
             expanded, verify=verify, root=root, backend=backend, limits=limits
         )
+
+    def _open_remote(self, source: Source) -> None:
+        verify, root, backend, limits = self._options
+        refuse_backend(backend)
+        transfer = connect(source, self._remote)
+        try:
+            self._raw = _deathtensors.File.remote(
+                ranges(transfer), verify=verify, root=root, limits=limits
+            )
+        except BaseException:
+            transfer.close()
+            raise
+        self._transfer = transfer
+        close_with(self, transfer)
+        # Pickles lead to the same content, whatever is there by then.
+        self._home = transfer.pinned
 
     def _file(self, name: str) -> File:
         if type(name) is not str or not name.isascii():
@@ -97,8 +142,23 @@ class DtFile(Reader):
 
     @property
     def path(self) -> str:
-        """The path that was opened, expanded."""
+        """The path that was opened, expanded; of a remote file, where it is."""
         return self._raw.path
+
+    @property
+    def counters(self) -> dict[str, int] | None:
+        """What a remote file has cost so far; None for a local one.
+
+        requests; bytes received; retries; resolves (of links that had expired);
+        cached_bytes (that came from the cache on disk).
+        """
+        return None if self._transfer is None else self._transfer.counters
+
+    def close(self) -> None:
+        """Let go of the file. Tensors and buffers already read stay valid."""
+        self._raw.close()
+        if self._transfer is not None:
+            self._transfer.close()
 
     @property
     def root(self) -> str | None:
@@ -171,7 +231,9 @@ class DtFile(Reader):
         return _notebook_table(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (type(self), self._home, *self._options)
+        if self._home is None:
+            raise cannot_travel(self.path)
+        return _reopen, (type(self), self._home, *self._options, self._remote)
 
 
 def _reopen(
@@ -181,8 +243,9 @@ def _reopen(
     root: str | None,
     backend: str,
     limits: Mapping[str, int] | None,
+    remote: RemoteArgument = None,
 ) -> DtFile:
-    return cls(path, verify, root=root, backend=backend, limits=limits)
+    return cls(path, verify, root=root, backend=backend, limits=limits, remote=remote)
 
 
 def _notebook_table(file: DtFile) -> str:
@@ -212,12 +275,13 @@ def _notebook_table(file: DtFile) -> str:
 
 
 def open(
-    path: StrPath,
+    path: Source,
     verify: bool = False,
     *,
     root: str | None = None,
     backend: str = "auto",
     limits: Mapping[str, int] | None = None,
+    remote: RemoteArgument = None,
 ) -> DtFile:
     """Open a ``.deathtensors`` file for reading. See ``DtFile`` for the arguments.
 
@@ -227,4 +291,4 @@ def open(
     ...     print(f.info("w")["shape"], f.stats("w")["mean"])
     [2, 3] 1.0
     """
-    return DtFile(path, verify, root=root, backend=backend, limits=limits)
+    return DtFile(path, verify, root=root, backend=backend, limits=limits, remote=remote)

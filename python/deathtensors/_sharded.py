@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+from weakref import finalize
 
 from . import _deathtensors
 from ._arguments import looked_up, open_options
+from ._elsewhere import cannot_travel, connect, is_elsewhere, ranges, refuse_backend
 from ._file import DtFile
 from ._paths import expand_path
 from ._reader import Reader
 from ._text import plural
 
 if TYPE_CHECKING:
-    from ._deathtensors import File, Progress, Sharded
+    from ._deathtensors import File, Progress, Ranges, Sharded
+    from ._elsewhere import RemoteArgument, Source
     from ._paths import StrPath
+    from ._remote import Transfer
 
 
 class ShardedReader(Reader):
@@ -28,7 +32,8 @@ class ShardedReader(Reader):
         index_path: the index, the file without ``-00001-of-00003`` in its name.
         verify: check everything that a file carries when it is opened.
         root: the index's root digest, which pins the shards too.
-        backend, limits: see ``DtFile``.
+        backend, limits, remote: see ``DtFile``; the index may be a URL too, and then its
+            shards are of the same revision.
 
     Raises:
         MissingFileError: no file has that path.
@@ -45,20 +50,51 @@ class ShardedReader(Reader):
 
     def __init__(
         self,
-        index_path: StrPath,
+        index_path: Source,
         verify: bool = False,
         *,
         root: str | None = None,
         backend: str = "auto",
         limits: Mapping[str, int] | None = None,
+        remote: RemoteArgument = None,
     ) -> None:
         self._options = open_options(verify, root, backend, limits)
+        self._remote = remote
+        self._transfers: list[Transfer] = []
+        if is_elsewhere(index_path):
+            self._open_remote(index_path)
+        else:
+            self._open_path(cast("StrPath", index_path))
+
+    def _open_path(self, index_path: StrPath) -> None:
         verify, root, backend, limits = self._options
         expanded = expand_path(index_path)
-        self._home = os.path.join(os.getcwd(), expanded)
+        self._home: str | None = os.path.join(os.getcwd(), expanded)
         self._raw = _deathtensors.Sharded(
             expanded, verify=verify, root=root, backend=backend, limits=limits
         )
+
+    def _open_remote(self, source: Source) -> None:
+        verify, root, backend, limits = self._options
+        refuse_backend(backend)
+        index = connect(source, self._remote)
+        transfers = self._transfers
+        transfers.append(index)
+
+        def open_shard(name: str) -> Ranges:
+            transfer = index.sibling(name)
+            transfers.append(transfer)
+            return ranges(transfer)
+
+        try:
+            self._raw = _deathtensors.Sharded.remote(
+                ranges(index), open_shard, verify=verify, root=root, limits=limits
+            )
+        except BaseException:
+            _close_all(transfers)
+            raise
+        finalize(self, _close_all, transfers)
+        self._home = index.pinned
 
     def _file(self, name: str) -> File:
         return self._raw.file(looked_up(name))
@@ -71,6 +107,17 @@ class ShardedReader(Reader):
     def index_path(self) -> str:
         """The path of the index, expanded."""
         return self._raw.path
+
+    @property
+    def counters(self) -> dict[str, int] | None:
+        """What index and shards have cost together; see ``DtFile.counters``."""
+        # Transfers of one index count together.
+        return self._transfers[0].counters if self._transfers else None
+
+    def close(self) -> None:
+        """Let go of all files. Tensors and buffers already read stay valid."""
+        self._raw.close()
+        _close_all(self._transfers)
 
     @property
     def root(self) -> str | None:
@@ -97,7 +144,9 @@ class ShardedReader(Reader):
             None where any carries nothing to check by; and files, the report of each
             by its file name.
         """
-        with DtFile(self.index_path) as index:
+        if self._home is None:
+            raise cannot_travel(self.index_path)
+        with DtFile(self._home, remote=self._remote) as index:
             reports = {os.path.basename(self.index_path): index.verify_report()}
         for name, file in zip(self._raw.shard_names(), self._files()):
             reports[name] = file.verify(progress=progress)
@@ -116,19 +165,29 @@ class ShardedReader(Reader):
         return f"<deathtensors.ShardedReader {self.index_path!r} with {tensors} in {shards}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (type(self), self._home, *self._options)
+        if self._home is None:
+            raise cannot_travel(self.index_path)
+        return _reopen, (type(self), self._home, *self._options, self._remote)
+
+
+def _close_all(transfers: list[Transfer]) -> None:
+    for transfer in transfers:
+        transfer.close()
 
 
 def open_sharded(
-    index_path: StrPath,
+    index_path: Source,
     verify: bool = False,
     *,
     root: str | None = None,
     backend: str = "auto",
     limits: Mapping[str, int] | None = None,
+    remote: RemoteArgument = None,
 ) -> ShardedReader:
     """Open a model in several files. See ``ShardedReader`` for the arguments."""
-    return ShardedReader(index_path, verify, root=root, backend=backend, limits=limits)
+    return ShardedReader(
+        index_path, verify, root=root, backend=backend, limits=limits, remote=remote
+    )
 
 
 def is_index(file: DtFile) -> bool:
@@ -137,19 +196,22 @@ def is_index(file: DtFile) -> bool:
 
 
 def open_any(
-    path: StrPath,
+    path: Source,
     verify: bool = False,
     *,
     root: str | None = None,
     backend: str = "auto",
     limits: Mapping[str, int] | None = None,
+    remote: RemoteArgument = None,
 ) -> DtFile | ShardedReader:
     """Open a file, or, when it is a shard index, the whole model."""
-    file = DtFile(path, verify, root=root, backend=backend, limits=limits)
+    file = DtFile(path, verify, root=root, backend=backend, limits=limits, remote=remote)
     if not is_index(file):
         return file
+    # The same content, if it is a remote one that changes meanwhile.
+    again = path if file._home is None else file._home
     file.close()
-    return ShardedReader(path, verify, root=root, backend=backend, limits=limits)
+    return ShardedReader(again, verify, root=root, backend=backend, limits=limits, remote=remote)
 
 
 def _together(checks: list[bool | None]) -> bool | None:
@@ -165,5 +227,6 @@ def _reopen(
     root: str | None,
     backend: str,
     limits: Mapping[str, int] | None,
+    remote: RemoteArgument = None,
 ) -> ShardedReader:
-    return cls(path, verify, root=root, backend=backend, limits=limits)
+    return cls(path, verify, root=root, backend=backend, limits=limits, remote=remote)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, cast
 
 from . import _deathtensors, errors
 from ._arguments import flag, level, natural, not_itself
+from ._elsewhere import connect, is_elsewhere, ranges
 from ._file import DtFile
 from ._paths import expand_path, with_extension
 from ._sources import sources, string_mapping, tuple_sources
 
 if TYPE_CHECKING:
     from ._deathtensors import Progress
+    from ._elsewhere import RemoteArgument, Source
     from ._paths import StrPath
 
 #: name, dtype, shape, data, metadata
@@ -257,7 +259,7 @@ def save_sharded(
 
 
 def from_safetensors(
-    src: StrPath,
+    src: Source,
     dst: StrPath | None = None,
     checksum: bool = True,
     compress: bool = False,
@@ -265,6 +267,7 @@ def from_safetensors(
     compress_level: int = 3,
     digests: bool = False,
     alignment: int | None = None,
+    remote: RemoteArgument = None,
     progress: Progress | None = None,
 ) -> str:
     """Convert a ``.safetensors`` file; neither torch nor safetensors is needed.
@@ -273,8 +276,10 @@ def from_safetensors(
     back gives the same tensors.
 
     Args:
-        src: the file to read.
+        src: the file to read; or a URL or a file object, as for ``open``, which is read
+            once and never stored, and for which ``dst`` must be given.
         dst: the file to write; None for the same name with ``.deathtensors``.
+        remote: as for ``open``.
         checksum, compress, compress_level, digests, alignment, progress: see ``save``.
 
     Returns:
@@ -284,19 +289,28 @@ def from_safetensors(
         FormatError: ``src`` breaks the rules of safetensors.
         MissingFileError: there is no ``src``.
     """
-    source = expand_path(src)
+    options: dict[str, Any] = {
+        "checksum": flag(checksum, "checksum"),
+        "compress": flag(compress, "compress"),
+        "compress_level": level(compress_level),
+        "digests": flag(digests, "digests"),
+        "alignment": _alignment(alignment),
+        "progress": progress,
+    }
+    if is_elsewhere(src):
+        if dst is None:
+            raise errors.usage("dst must say where to write what is read from elsewhere")
+        target = expand_path(dst)
+        transfer = connect(src, remote)
+        try:
+            _deathtensors.from_safetensors(ranges(transfer), target, **options)
+        finally:
+            transfer.close()
+        return target
+    source = expand_path(cast("StrPath", src))
     target = _target(source, dst, _deathtensors.CANONICAL_EXTENSION)
     not_itself(source, target)
-    _deathtensors.from_safetensors(
-        source,
-        target,
-        checksum=flag(checksum, "checksum"),
-        compress=flag(compress, "compress"),
-        compress_level=level(compress_level),
-        digests=flag(digests, "digests"),
-        alignment=_alignment(alignment),
-        progress=progress,
-    )
+    _deathtensors.from_safetensors(source, target, **options)
     return target
 
 

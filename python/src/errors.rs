@@ -6,7 +6,12 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
 /// Builds the exception that `deathtensors.errors.make` chooses for the code.
+/// What Python itself raised on the way is raised again as it was.
 pub fn raise(py: Python<'_>, error: Error) -> PyErr {
+    let cause = error.os_error().and_then(std::io::Error::get_ref);
+    if let Some(raised) = cause.and_then(|cause| cause.downcast_ref::<PyErr>()) {
+        return raised.clone_ref(py);
+    }
     static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let build = || -> PyResult<PyErr> {
         let make = MAKE.get_or_try_init(py, || {

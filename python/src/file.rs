@@ -3,6 +3,7 @@
 use crate::errors::raise;
 use crate::memory::Buffer;
 use crate::progress::run;
+use crate::remote::{Place, Ranges};
 use deathtensors::core::digest::{hex, parse_hex};
 use deathtensors::core::stats::{Number, Stats};
 use deathtensors::core::{Code, Dtype, Error as CoreError, Limits, Metadata, TensorInfo};
@@ -99,6 +100,29 @@ impl File {
         })
     }
 
+    fn start(
+        py: Python<'_>,
+        place: Place,
+        options: &OpenOptions,
+        verify: bool,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let path = place.name().into();
+        let file = py
+            .detach(|| place.open(options))
+            .map_err(|e| raise(py, e))?;
+        if verify {
+            let found = run(py, progress, |progress| file.verify(progress))?;
+            if let Some(error) = found.errors.into_iter().next() {
+                return Err(raise(py, error));
+            }
+        }
+        Ok(Self {
+            path,
+            inner: RwLock::new(Some(Arc::new(file))),
+        })
+    }
+
     pub fn from_open(file: Arc<TensorFile>) -> Self {
         Self {
             path: file.path().into(),
@@ -126,19 +150,28 @@ impl File {
             limits,
         }
         .parse(py)?;
-        let file = py
-            .detach(|| TensorFile::open_with(&path, &options))
-            .map_err(|e| raise(py, e))?;
-        if verify {
-            let found = run(py, progress, |progress| file.verify(progress))?;
-            if let Some(error) = found.errors.into_iter().next() {
-                return Err(raise(py, error));
-            }
-        }
-        Ok(Self {
-            path,
-            inner: RwLock::new(Some(Arc::new(file))),
-        })
+        Self::start(py, Place::Here(path), &options, verify, progress)
+    }
+
+    /// A file that is brought by ranges.
+    #[staticmethod]
+    #[pyo3(signature = (ranges, *, verify=false, root=None, limits=None, progress=None))]
+    fn remote(
+        py: Python<'_>,
+        ranges: &Ranges,
+        verify: bool,
+        root: Option<&str>,
+        limits: Option<&Bound<'_, PyAny>>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let backend = "auto";
+        let arguments = OpenArguments {
+            root,
+            backend,
+            limits,
+        };
+        let place = Place::There(ranges.name.clone(), ranges.source.clone());
+        Self::start(py, place, &arguments.parse(py)?, verify, progress)
     }
 
     #[getter]
@@ -164,7 +197,7 @@ impl File {
         let open = self.open(py)?;
         let (catalogue, header) = (open.catalogue(), open.header());
         let (tensor_bytes, parameters) = header.tied_once();
-        let frames = open.frames().map_err(|e| raise(py, e))?;
+        let frames = py.detach(|| open.frames()).map_err(|e| raise(py, e))?;
         let facts = PyDict::new(py);
         facts.set_item("created_by", header.created_by())?;
         facts.set_item("file_bytes", catalogue.file_bytes())?;

@@ -11,6 +11,7 @@ mod input;
 #[allow(unsafe_code)]
 mod memory;
 mod progress;
+mod remote;
 mod schema;
 mod sharded;
 mod write;
@@ -45,6 +46,7 @@ fn _deathtensors(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<memory::Buffer>()?;
     m.add_class::<file::File>()?;
     m.add_class::<sharded::Sharded>()?;
+    m.add_class::<remote::Ranges>()?;
     m.add_class::<schema::Schema>()?;
     for function in [
         wrap_pyfunction!(nbytes, m)?,

@@ -2,6 +2,7 @@
 
 use crate::errors::raise;
 use crate::file::{File, OpenArguments};
+use crate::remote::{Whereabouts, shard_opener};
 use deathtensors::core::Code;
 use deathtensors::core::digest::hex;
 use deathtensors::{Error, ShardedFile};
@@ -48,6 +49,39 @@ impl Sharded {
         .parse(py)?;
         let inner = py
             .detach(|| ShardedFile::open(&path, &options, verify))
+            .map_err(|e| raise(py, e))?;
+        Ok(Self {
+            path,
+            inner: RwLock::new(Some(Arc::new(inner))),
+        })
+    }
+
+    /// A model whose index, or whose shards, are not simply local files.
+    #[staticmethod]
+    #[pyo3(signature = (index, open_shard, *, verify=false, root=None, backend="auto", limits=None))]
+    fn remote(
+        py: Python<'_>,
+        index: Whereabouts<'_>,
+        open_shard: Py<PyAny>,
+        verify: bool,
+        root: Option<&str>,
+        backend: &str,
+        limits: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let arguments = OpenArguments {
+            root,
+            backend,
+            limits,
+        };
+        let options = arguments.parse(py)?;
+        let place = index.detached();
+        let path = place.name().to_path_buf();
+        let opener = shard_opener(path.clone(), open_shard);
+        let inner = py
+            .detach(|| {
+                let index = place.open(&options)?;
+                ShardedFile::with_opener(&index, &options, verify, opener)
+            })
             .map_err(|e| raise(py, e))?;
         Ok(Self {
             path,

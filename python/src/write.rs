@@ -4,6 +4,7 @@ use crate::errors::raise;
 use crate::file::File;
 use crate::input::{Sources, strings};
 use crate::progress::run;
+use crate::remote::{Place, Whereabouts};
 use deathtensors::core::{Limits, manifest};
 use deathtensors::{AppendOptions, Part, TensorFile, TensorWriter, WriteOptions};
 use pyo3::intern;
@@ -138,7 +139,7 @@ pub fn save_sharded(
 #[expect(clippy::too_many_arguments, reason = "keywords of the Python call")]
 pub fn from_safetensors(
     py: Python<'_>,
-    src: PathBuf,
+    src: Whereabouts<'_>,
     dst: PathBuf,
     checksum: bool,
     compress: bool,
@@ -148,8 +149,12 @@ pub fn from_safetensors(
     progress: Option<Py<PyAny>>,
 ) -> PyResult<()> {
     let options = options(checksum, compress, compress_level, digests, alignment);
-    run(py, progress, |progress| {
-        deathtensors::from_safetensors(&src, &dst, &options, progress)
+    let place = src.detached();
+    run(py, progress, |progress| match place {
+        Place::Here(src) => deathtensors::from_safetensors(&src, &dst, &options, progress),
+        Place::There(name, source) => {
+            deathtensors::from_safetensors_ranges(name, source, &dst, &options, progress)
+        }
     })
 }
 

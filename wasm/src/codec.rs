@@ -1,6 +1,8 @@
 //! Decompression, as refusals of the specification.
 
 use crate::zstd::{Fault, Frames};
+use alloc::format;
+use alloc::vec::Vec;
 use deathtensors_core::{Code, Codec, Error, Result};
 
 /// Zstandard in safe Rust.

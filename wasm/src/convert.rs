@@ -1,7 +1,11 @@
 //! Numbers between JavaScript, which has one kind, and Rust.
 
 use crate::failure::{Failure, Result};
-use std::ops::Range;
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 /// Up to here every integer is a JavaScript number of its own.
 pub(crate) const MOST: u64 = 1 << 53;

@@ -2,6 +2,10 @@
 
 use crate::globals::{Object, set};
 use crate::json::Json;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use deathtensors_core::Error;
 use wasm_bindgen::JsValue;
 

@@ -4,11 +4,13 @@ use crate::codec::{Decoder, decode_blob};
 use crate::convert::{MOST, pair, place, whole};
 use crate::failure::{Failure, Result, memory};
 use crate::model::{File, Model};
+use alloc::format;
+use alloc::vec::Vec;
+use core::ops::Range;
 use deathtensors_core::{
     Catalogue, Code, Codec, Error, FrameTable, TableOpening, TableStep, check_expansion,
     check_frame,
 };
-use std::ops::Range;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 /// What is known about the frames.

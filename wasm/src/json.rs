@@ -1,7 +1,8 @@
 //! Writing JSON: little enough that no library is worth its bytes.
 
+use alloc::string::{String, ToString};
+use core::fmt::Write;
 use deathtensors_core::Metadata;
-use std::fmt::Write;
 
 /// JSON text that puts its commas by itself.
 #[derive(Default)]

@@ -5,7 +5,13 @@
 //! class and function is for stands in docs/web.md, "wasm's face".
 //!
 //! Nothing here panics on any input: what is refused is thrown as a plain object.
+#![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+
+#[cfg(not(target_arch = "wasm32"))]
+extern crate std;
 
 mod codec;
 mod convert;
@@ -16,6 +22,8 @@ mod json;
 mod model;
 mod opening;
 mod reduce;
+#[cfg(target_arch = "wasm32")]
+mod runtime;
 mod shards;
 mod values;
 mod window;

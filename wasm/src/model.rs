@@ -6,11 +6,14 @@ use crate::frames::Table;
 use crate::json::Json;
 use crate::opening::{copied, too_long};
 use crate::shards::ShardIndex;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::ops::Range;
 use deathtensors_core::digest::{Digest, footer_differs, hex, parse_hex, tensor_differs};
 use deathtensors_core::manifest::{self, Manifest};
 use deathtensors_core::safetensors::Safetensors;
 use deathtensors_core::{Catalogue, Code, Error, Header, Limits, Schema, TensorInfo, shards};
-use std::ops::Range;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 /// A file whose header was read and found right.

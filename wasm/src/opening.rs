@@ -3,9 +3,12 @@
 use crate::convert::{MOST, pair, whole};
 use crate::failure::{Failure, Result, memory};
 use crate::model::Model;
+use ::core::ops::Range;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use deathtensors_core::sniff::{Other, sniff};
 use deathtensors_core::{self as core, Limits, MAGIC, Step, manifest, safetensors};
-use std::ops::Range;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 /// What is asked for first: most headers are shorter.

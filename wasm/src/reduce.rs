@@ -3,6 +3,8 @@
 use crate::convert::{place, whole, wholes};
 use crate::failure::{Failure, Result};
 use crate::globals::{Float64Array, Object, set};
+use alloc::string::String;
+use alloc::vec::Vec;
 use deathtensors_core::stats::{Accumulator, Channels, Histogram, Number};
 use deathtensors_core::{Dtype, digest};
 use wasm_bindgen::JsValue;

@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::json::Json;
 use crate::model::Model;
 use crate::opening::read_limits;
+use alloc::string::String;
 use deathtensors_core::digest::hex;
 use deathtensors_core::{diff, shards};
 use wasm_bindgen::prelude::wasm_bindgen;

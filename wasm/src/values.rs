@@ -2,9 +2,12 @@
 
 use crate::convert::{place, wholes};
 use crate::failure::{Failure, Result, no_memory};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write;
 use deathtensors_core::stats::{decode_f32, decode_f64};
 use deathtensors_core::{Dtype, Unit};
-use std::fmt::Write;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 /// What the functions here answer, for TypeScript.

@@ -3,6 +3,8 @@
 use crate::convert::{flat, place, whole, wholes};
 use crate::failure::{Failure, Result};
 use crate::model::Model;
+use alloc::format;
+use alloc::vec::Vec;
 use deathtensors_core::{Every, Window, WindowRequest, ranges, sample};
 use wasm_bindgen::prelude::wasm_bindgen;
 

@@ -45,6 +45,17 @@ interface Batch {
   lease?: Lease;
 }
 
+/** Told of the file's own bytes in their order, each before what was made of it is handed out. */
+export type Watch = (start: number, stored: Uint8Array) => Promise<void>;
+
+/** A work that is done. */
+interface Done {
+  bytes: Uint8Array;
+  /** The file's own bytes, for whoever watches, and where they start. */
+  stored?: Uint8Array;
+  start: number;
+}
+
 /** Reads data: from a span of it to pieces of the file, and back to bytes. */
 export class Data {
   readonly #model: Model;
@@ -93,14 +104,18 @@ export class Data {
   }
 
   /** The data of some spans, in their order, in pieces of any length. */
-  async *stream(spans: readonly Range[], signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+  async *stream(
+    spans: readonly Range[],
+    signal?: AbortSignal,
+    watch?: Watch,
+  ): AsyncGenerator<Uint8Array> {
     await this.table(signal);
     const pieces: Piece[] = [];
     for (const piece of spans.flatMap((span) => this.#plan(span))) {
       const last = pieces.at(-1);
       if (!last || !merge(last, piece)) pieces.push(piece);
     }
-    yield* this.#run(pieces, signal);
+    yield* this.#run(pieces, signal, watch);
   }
 
   /** The file's own bytes, in pieces of any length. */
@@ -151,38 +166,51 @@ export class Data {
   }
 
   /** Some works ahead of the one that is waited for, so that all workers and the line are busy. */
-  async *#run(pieces: readonly Piece[], signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+  async *#run(
+    pieces: readonly Piece[],
+    signal?: AbortSignal,
+    watch?: Watch,
+  ): AsyncGenerator<Uint8Array> {
     const works = arrange(pieces);
-    const ahead: Promise<Uint8Array>[] = [];
+    const ahead: Promise<Done>[] = [];
     const leases = new Set<Lease>();
     let next = 0;
     try {
       while (next < works.length || ahead.length > 0) {
         while (next < works.length && ahead.length < this.#pool.size * 2 + 2) {
-          const result = this.#work(works[next++], leases, signal);
+          const result = this.#work(works[next++], leases, watch !== undefined, signal);
           // It may fail before its turn to be waited for has come.
           result.catch(() => {});
           ahead.push(result);
         }
-        yield await (ahead.shift() as Promise<Uint8Array>);
+        const { bytes, stored, start } = await (ahead.shift() as Promise<Done>);
+        if (stored) await watch?.(start, stored);
+        yield bytes;
       }
     } finally {
       for (const lease of leases) lease.release();
     }
   }
 
-  async #work({ pieces, batch }: Work, leases: Set<Lease>, signal?: AbortSignal) {
+  async #work(
+    { pieces, batch }: Work,
+    leases: Set<Lease>,
+    watched: boolean,
+    signal?: AbortSignal,
+  ): Promise<Done> {
     const [first] = pieces;
+    const start = first.file[0];
     if (first.stored === Stored.Whole && this.#whole) {
-      return this.#whole.slice(first.skip, first.skip + first.take);
+      return { start, bytes: this.#whole.slice(first.skip, first.skip + first.take) };
     }
     batch.lease ??= this.#ranges.want(batch.ranges, signal);
     const { lease } = batch;
     leases.add(lease);
     try {
-      const start = first.file[0];
       const bytes = await lease.read(start, pieces[pieces.length - 1].file[1]);
-      return await this.#decode(pieces, start, bytes, signal);
+      // A copy, since decoding gives the bytes away.
+      const stored = watched ? bytes.slice() : undefined;
+      return { start, stored, bytes: await this.#decode(pieces, start, bytes, signal) };
     } finally {
       if (--batch.works === 0) lease.release();
     }

@@ -4,6 +4,7 @@ import type { Model } from "./engine/face.ts";
 import type { Pool } from "./engine/pool.ts";
 import { asError, ofTensor, type TensorFileError, usage } from "./errors.ts";
 import { type Inside, Names } from "./inside.ts";
+import { Listed } from "./listed.ts";
 import { npyBytes } from "./npy.ts";
 import type { Ranges } from "./ranges.ts";
 import { channelStats, histogram, stats } from "./statistics.ts";
@@ -49,12 +50,8 @@ export interface Parts {
 }
 
 /** One open file. */
-export class OpenFile implements TensorFile {
-  readonly facts: FileFacts;
-  readonly metadata: Readonly<Record<string, string>>;
-  readonly counters: TransferCounters;
+export class OpenFile extends Listed implements TensorFile {
   readonly #parts: Parts;
-  readonly #names: Names;
   readonly #inside: Inside;
   /** Statistics that were asked for before. */
   readonly #stats = new Map<string, Stats>();
@@ -64,39 +61,16 @@ export class OpenFile implements TensorFile {
   #busy = 0;
 
   constructor(parts: Parts) {
+    super(parts.facts, parts.metadata, parts.counters, new Names(parts.infos));
     this.#parts = parts;
-    this.facts = parts.facts;
-    this.metadata = parts.metadata;
-    this.counters = parts.counters;
-    this.#names = new Names(parts.infos);
     const { model, data, ranges, pool, facts, infos } = parts;
-    const place = (name: string) => this.#names.place(name);
+    const place = (name: string) => this.names.place(name);
     this.#inside = { model, data, ranges, pool, facts, infos, place };
-  }
-
-  get root(): string | undefined {
-    return this.facts.root;
-  }
-
-  keys(): string[] {
-    return this.infos().map(({ name }) => name);
-  }
-
-  has(name: string): boolean {
-    return this.#names.has(name);
-  }
-
-  info(name: string): TensorInfo {
-    return this.#names.get(name);
-  }
-
-  infos(): readonly TensorInfo[] {
-    return this.#names.infos;
   }
 
   manifest(): string {
     this.#checkOpen();
-    return this.#parts.model.manifest(version, new Date().toISOString().replace("Z", "+00:00"));
+    return manifestText(this.#parts.model);
   }
 
   validate(schema: unknown): readonly TensorFileErrorShape[] {
@@ -114,7 +88,7 @@ export class OpenFile implements TensorFile {
   getSlice(name: string, start: number, count: number, options: As = {}): Promise<Tensor> {
     return this.#use(name, async () => {
       const info = this.info(name);
-      const [from, to] = this.#parts.model.rows(this.#names.place(name), start, count);
+      const [from, to] = this.#parts.model.rows(this.names.place(name), start, count);
       return this.#tensor(info, [count, ...info.shape.slice(1)], [from, to], options);
     });
   }
@@ -230,7 +204,7 @@ export class OpenFile implements TensorFile {
   }
 
   #check({ name }: TensorInfo, found: string): void {
-    this.#parts.model.checkDigest(this.#names.place(name), found);
+    this.#parts.model.checkDigest(this.names.place(name), found);
     this.#vouched.add(name);
   }
 
@@ -263,6 +237,11 @@ export class OpenFile implements TensorFile {
   #checkOpen(): void {
     if (this.#closed) throw closed();
   }
+}
+
+/** The manifest sidecar of a file, written now. */
+export function manifestText(model: Model): string {
+  return model.manifest(version, new Date().toISOString().replace("Z", "+00:00"));
 }
 
 /** What differs from a schema, as errors. */

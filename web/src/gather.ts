@@ -1,4 +1,4 @@
-import type { Gather } from "./engine/jobs.ts";
+import type { Gather, Job } from "./engine/jobs.ts";
 import type { Pool } from "./engine/pool.ts";
 import { throwIfAborted } from "./errors.ts";
 
@@ -21,32 +21,73 @@ export async function gather(
   options: { signal?: AbortSignal; onBytes?: (done: number) => void } = {},
 ): Promise<unknown> {
   const { signal, onBytes } = options;
-  // Ids of gatherings on this thread and on workers never meet.
-  const id = nextId++;
-  const run =
-    total <= LITTLE
-      ? async (job: Parameters<Pool["now"]>[0]) => pool.now(job)
-      : (await pool.lane()).run;
-  const pending: Promise<unknown>[] = [];
-  let finished = false;
+  const gathering = await Gathering.begin(pool, what, total, signal);
   try {
-    await run({ op: "begin", id, gather: what }, signal);
     let done = 0;
     for await (const next of bytes) {
       throwIfAborted(signal);
       const [piece, at] = next instanceof Uint8Array ? [next, undefined] : [next.bytes, next.at];
       done += piece.byteLength;
-      const sent = run({ op: "update", id, bytes: piece, at }, signal);
-      sent.catch(() => {});
-      pending.push(sent);
-      if (pending.length >= AHEAD) await pending.shift();
+      await gathering.put(piece, at);
       onBytes?.(done);
     }
-    await Promise.all(pending);
-    const result = await run({ op: "finish", id }, signal);
-    finished = true;
-    return result;
+    return await gathering.finish();
   } finally {
-    if (!finished) void Promise.resolve(run({ op: "drop", id })).catch(() => {});
+    gathering.drop();
+  }
+}
+
+type Run = (job: Job, signal?: AbortSignal) => Promise<unknown>;
+
+/** Something that is gathered while bytes come. Whoever begins it must drop it at the end. */
+export class Gathering {
+  // Ids of gatherings on this thread and on workers never meet.
+  readonly #id = nextId++;
+  readonly #run: Run;
+  readonly #signal: AbortSignal | undefined;
+  readonly #pending: Promise<unknown>[] = [];
+  #over = false;
+
+  private constructor(run: Run, signal?: AbortSignal) {
+    this.#run = run;
+    this.#signal = signal;
+  }
+
+  static async begin(
+    pool: Pool,
+    what: Gather,
+    total: number,
+    signal?: AbortSignal,
+  ): Promise<Gathering> {
+    const run: Run = total <= LITTLE ? async (job) => pool.now(job) : (await pool.lane()).run;
+    const gathering = new Gathering(run, signal);
+    try {
+      await run({ op: "begin", id: gathering.#id, gather: what }, signal);
+    } catch (error) {
+      gathering.drop();
+      throw error;
+    }
+    return gathering;
+  }
+
+  /** The next bytes, which are given away: they may be gone afterwards. */
+  async put(bytes: Uint8Array, at?: number): Promise<void> {
+    const sent = this.#run({ op: "update", id: this.#id, bytes, at }, this.#signal);
+    sent.catch(() => {});
+    this.#pending.push(sent);
+    if (this.#pending.length >= AHEAD) await this.#pending.shift();
+  }
+
+  async finish(): Promise<unknown> {
+    await Promise.all(this.#pending);
+    const result = await this.#run({ op: "finish", id: this.#id }, this.#signal);
+    this.#over = true;
+    return result;
+  }
+
+  drop(): void {
+    if (this.#over) return;
+    this.#over = true;
+    void Promise.resolve(this.#run({ op: "drop", id: this.#id })).catch(() => {});
   }
 }

@@ -1,26 +1,17 @@
 import type { Model } from "./engine/face.ts";
 import { asError, TensorFileError, usage } from "./errors.ts";
-import { type As, listOf, type OpenFile, problems } from "./file.ts";
+import { listOf, type OpenFile, problems } from "./file.ts";
 import { Names } from "./inside.ts";
+import { Forwarding } from "./listed.ts";
 import { type Beside, factsOf, openPlain } from "./open.ts";
 import type {
-  ChannelStats,
-  FileFacts,
   FrameInfo,
-  Histogram,
-  HistogramOptions,
   ReadOptions,
-  SampleOptions,
-  Stats,
-  Tensor,
   TensorFile,
   TensorFileErrorShape,
   TensorInfo,
-  TransferCounters,
   VerifyOptions,
   VerifyReport,
-  Window,
-  WindowRequest,
 } from "./types.ts";
 
 /** Opens a manifest, which shows a file's catalogue. */
@@ -34,44 +25,18 @@ export function openManifest(text: string, beside: Beside): TensorFile {
  * A manifest. Since it may be stale or lie, nothing is read by it: reading opens the file that it
  * stands beside, and refuses tensors that are not there as the manifest says.
  */
-class ManifestFile implements TensorFile {
-  readonly facts: FileFacts;
-  readonly metadata: Readonly<Record<string, string>>;
-  readonly counters: TransferCounters;
+class ManifestFile extends Forwarding implements TensorFile {
   readonly #model: Model;
-  readonly #names: Names;
   readonly #beside: Beside;
   #file: Promise<OpenFile> | undefined;
   #closed = false;
 
   constructor(model: Model, textBytes: number, beside: Beside) {
+    const { facts, metadata } = factsOf(model, beside.located);
+    const own = Object.freeze({ ...facts, fileBytes: textBytes });
+    super(own, metadata, beside.context.fetcher.counters, new Names(listOf(model)));
     this.#model = model;
     this.#beside = beside;
-    this.counters = beside.context.fetcher.counters;
-    const { facts, metadata } = factsOf(model, beside.located);
-    this.facts = Object.freeze({ ...facts, fileBytes: textBytes });
-    this.metadata = metadata;
-    this.#names = new Names(listOf(model));
-  }
-
-  get root(): string | undefined {
-    return this.facts.root;
-  }
-
-  keys(): string[] {
-    return this.infos().map(({ name }) => name);
-  }
-
-  has(name: string): boolean {
-    return this.#names.has(name);
-  }
-
-  info(name: string): TensorInfo {
-    return this.#names.get(name);
-  }
-
-  infos(): readonly TensorInfo[] {
-    return this.#names.infos;
   }
 
   manifest(): string {
@@ -83,40 +48,12 @@ class ManifestFile implements TensorFile {
     return problems(this.#model, schema);
   }
 
-  async getTensor(name: string, options?: As): Promise<Tensor> {
-    return (await this.#real(name)).getTensor(name, options);
-  }
-
-  async getSlice(name: string, start: number, count: number, options?: As): Promise<Tensor> {
-    return (await this.#real(name)).getSlice(name, start, count, options);
-  }
-
-  async getWindow(name: string, request: WindowRequest): Promise<Window> {
-    return (await this.#real(name)).getWindow(name, request);
-  }
-
-  async stats(name: string, options?: SampleOptions): Promise<Stats> {
-    return (await this.#real(name)).stats(name, options);
-  }
-
-  async histogram(name: string, options?: HistogramOptions): Promise<Histogram> {
-    return (await this.#real(name)).histogram(name, options);
-  }
-
-  async channelStats(name: string, axis: number, options?: SampleOptions): Promise<ChannelStats> {
-    return (await this.#real(name)).channelStats(name, axis, options);
-  }
-
   async frames(name?: string, options?: ReadOptions): Promise<readonly FrameInfo[]> {
     return (await this.#real(name)).frames(name, options);
   }
 
   async verify(name?: string, options?: VerifyOptions): Promise<VerifyReport> {
     return (await this.#real(name)).verify(name, options);
-  }
-
-  async npy(name: string, options?: ReadOptions): Promise<Uint8Array> {
-    return (await this.#real(name)).npy(name, options);
   }
 
   close(): void {
@@ -126,6 +63,10 @@ class ManifestFile implements TensorFile {
     this.#model.free();
     this.#beside.located.close?.();
     this.#beside.release();
+  }
+
+  protected holder(name: string): Promise<OpenFile> {
+    return this.#real(name);
   }
 
   /** The file itself, in which the tensor must be as the manifest says. */

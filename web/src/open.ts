@@ -6,7 +6,7 @@ import { listOf, OpenFile } from "./file.ts";
 import { limitsJson, withDefaults } from "./limits.ts";
 import { type Located, locate, type Place } from "./location.ts";
 import { openManifest } from "./manifest.ts";
-import { Ranges } from "./ranges.ts";
+import { Kept, Ranges } from "./ranges.ts";
 import { openShards } from "./sharded.ts";
 import { Fetcher } from "./source/fetcher.ts";
 import { FIRST_REQUEST } from "./source/http.ts";
@@ -26,6 +26,7 @@ export interface Context {
   readonly limits: string;
   readonly fetcher: Fetcher;
   readonly pool: Pool;
+  readonly kept: Kept;
   readonly headerBytes: number;
 }
 
@@ -58,6 +59,7 @@ export async function openTensorFile(
     limits: limitsJson(limits),
     fetcher,
     pool,
+    kept: new Kept(options.cacheBytes),
     headerBytes: limits.headerBytes,
   };
   try {
@@ -145,9 +147,9 @@ export function factsOf(
   };
 }
 
-function rangesOf({ feed, head }: Located, { pool, fetcher, options }: Context): Ranges {
+function rangesOf({ feed, head }: Located, { pool, fetcher, kept }: Context): Ranges {
   const coalesce = pool.face.coalesce.bind(pool.face);
-  const ranges = new Ranges(feed, coalesce, fetcher.counters, options.cacheBytes);
+  const ranges = new Ranges(feed, coalesce, fetcher.counters, kept);
   if (head) ranges.add(0, head);
   return ranges;
 }

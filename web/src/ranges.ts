@@ -36,6 +36,33 @@ export interface Lease {
   release(): void;
 }
 
+/** How much is kept of what was fetched, by all the files together that are open as one. */
+export class Kept {
+  readonly #most: number;
+  /** In the order of their last use. */
+  readonly #sharers = new Set<Ranges>();
+
+  constructor(most = 64 << 20) {
+    this.#most = most;
+  }
+
+  /** Throws away what was used longest ago, of the files that were used longest ago. */
+  shrink(used: Ranges): void {
+    this.#sharers.delete(used);
+    this.#sharers.add(used);
+    let over = -this.#most;
+    for (const { bytes } of this.#sharers) over += bytes;
+    for (const each of this.#sharers) {
+      if (over <= 0) return;
+      over -= each.shed(over);
+    }
+  }
+
+  leave(gone: Ranges): void {
+    this.#sharers.delete(gone);
+  }
+}
+
 /**
  * What is wanted, fetched in few requests and kept for a while. Those who want the same bytes at
  * once share a request, which is given up when the last of them is.
@@ -44,15 +71,15 @@ export class Ranges {
   readonly feed: Feed;
   readonly #coalesce: Coalesce;
   readonly #counters: Counters;
-  readonly #most: number;
+  readonly #kept: Kept;
   /** In the order of their last use. */
   #segments: Segment[] = [];
 
-  constructor(feed: Feed, coalesce: Coalesce, counters: Counters, cacheBytes = 64 << 20) {
+  constructor(feed: Feed, coalesce: Coalesce, counters: Counters, kept = new Kept()) {
     this.feed = feed;
     this.#coalesce = coalesce;
     this.#counters = counters;
-    this.#most = cacheBytes;
+    this.#kept = kept;
   }
 
   /** Puts bytes into the cache that came by another way. */
@@ -98,6 +125,24 @@ export class Ranges {
   close(): void {
     for (const segment of this.#segments) segment.control.abort();
     this.#segments = [];
+    this.#kept.leave(this);
+  }
+
+  /** Bytes that are in memory, or are on their way there. */
+  get bytes(): number {
+    return this.#segments.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+  }
+
+  /** Throws away about so many bytes that nobody needs now, and tells how many. */
+  shed(wanted: number): number {
+    let shed = 0;
+    for (const segment of [...this.#segments]) {
+      if (shed >= wanted) break;
+      if (segment.leases > 0) continue;
+      this.#forget(segment);
+      shed += segment.bytes.byteLength;
+    }
+    return shed;
   }
 
   #localLease(signal?: AbortSignal): Lease {
@@ -216,15 +261,10 @@ export class Ranges {
   }
 
   #evict(): void {
-    let bytes = this.#segments.reduce((sum, segment) => sum + segment.bytes.byteLength, 0);
-    let count = this.#segments.length;
-    for (const segment of [...this.#segments]) {
-      if (bytes <= this.#most && count <= MOST_SEGMENTS) return;
-      if (segment.leases > 0) continue;
-      this.#forget(segment);
-      bytes -= segment.bytes.byteLength;
-      count--;
-    }
+    const idle = this.#segments.filter(({ leases }) => leases === 0);
+    const most = Math.max(0, MOST_SEGMENTS - (this.#segments.length - idle.length));
+    for (const segment of idle.slice(0, Math.max(0, idle.length - most))) this.#forget(segment);
+    this.#kept.shrink(this);
   }
 }
 

@@ -1,26 +1,19 @@
 import type { Face, Model, ShardIndex } from "./engine/face.ts";
-import { asError, TensorFileError, usage } from "./errors.ts";
-import { type As, type OpenFile, problems } from "./file.ts";
+import { asError, TensorFileError, throwIfAborted, usage } from "./errors.ts";
+import { manifestText, type OpenFile, problems } from "./file.ts";
 import { Names } from "./inside.ts";
+import { Forwarding } from "./listed.ts";
 import { type Beside, openPlain } from "./open.ts";
 import type {
-  ChannelStats,
   FileFacts,
   FrameInfo,
-  Histogram,
-  HistogramOptions,
   ReadOptions,
-  SampleOptions,
-  Stats,
-  Tensor,
   TensorFile,
   TensorFileErrorShape,
   TensorInfo,
   TransferCounters,
   VerifyOptions,
   VerifyReport,
-  Window,
-  WindowRequest,
 } from "./types.ts";
 import { version } from "./version.ts";
 
@@ -48,15 +41,8 @@ export async function openShards(
     });
   }
   const files: OpenFile[] = new Array(shards.length);
-  let next = 0;
-  const opener = async () => {
-    while (next < shards.length) {
-      const nth = next++;
-      files[nth] = await openShard(index, shards[nth], nth, beside);
-    }
-  };
   try {
-    await Promise.all(Array.from({ length: AT_ONCE }, opener));
+    await openAll(index, shards, files, beside);
     const metadata = model ? JSON.parse(model.summary()).metadata : (files[0]?.metadata ?? {});
     return new ShardedFile(context.pool.face, files, shards, {
       metadata: userMetadata(metadata),
@@ -76,6 +62,41 @@ export async function openShards(
   } finally {
     index.free();
     model?.free();
+  }
+}
+
+/** Opens some at once, and no more of them once one has failed. */
+async function openAll(
+  index: ShardIndex,
+  shards: readonly Listed[],
+  files: OpenFile[],
+  beside: Beside,
+): Promise<void> {
+  const { options } = beside.context;
+  const control = new AbortController();
+  const abort = () => control.abort(options.signal?.reason);
+  options.signal?.addEventListener("abort", abort, { once: true });
+  const context = { ...beside.context, options: { ...options, signal: control.signal } };
+  let next = 0;
+  let failure: unknown;
+  const opener = async () => {
+    while (next < shards.length && !control.signal.aborted) {
+      const nth = next++;
+      files[nth] = await openShard(index, shards[nth], nth, { ...beside, context });
+    }
+  };
+  const openers = Array.from({ length: AT_ONCE }, () =>
+    opener().catch((error) => {
+      failure ??= error;
+      control.abort();
+    }),
+  );
+  try {
+    await Promise.all(openers);
+    throwIfAborted(options.signal);
+    if (failure !== undefined) throw failure;
+  } finally {
+    options.signal?.removeEventListener("abort", abort);
   }
 }
 
@@ -120,89 +141,37 @@ interface Whole {
 }
 
 /** A model in several files, as if it were one. */
-export class ShardedFile implements TensorFile {
-  readonly facts: FileFacts;
-  readonly metadata: Readonly<Record<string, string>>;
-  readonly counters: TransferCounters;
+export class ShardedFile extends Forwarding implements TensorFile {
   readonly #files: readonly OpenFile[];
-  readonly #names: Names;
-  readonly #homes = new Map<string, OpenFile>();
+  readonly #homes: ReadonlyMap<string, OpenFile>;
   readonly #face: Face;
   readonly #onClose: () => void;
   #joint: Model | undefined;
   #closed = false;
 
   constructor(face: Face, files: readonly OpenFile[], shards: readonly Listed[], whole: Whole) {
-    this.#face = face;
-    this.#files = files;
-    this.metadata = whole.metadata;
-    this.counters = whole.counters;
-    this.#onClose = whole.onClose;
     const infos: TensorInfo[] = [];
+    const homes = new Map<string, OpenFile>();
     for (const [nth, file] of files.entries()) {
       for (const info of file.infos()) {
         infos.push({ ...info, shard: shards[nth].path });
-        this.#homes.set(info.name, file);
+        homes.set(info.name, file);
       }
     }
-    this.#names = new Names(Object.freeze(infos));
-    this.facts = Object.freeze(jointFacts(files, shards, whole));
-  }
-
-  get root(): string | undefined {
-    return this.facts.root;
-  }
-
-  keys(): string[] {
-    return this.infos().map(({ name }) => name);
-  }
-
-  has(name: string): boolean {
-    return this.#names.has(name);
-  }
-
-  info(name: string): TensorInfo {
-    return this.#names.get(name);
-  }
-
-  infos(): readonly TensorInfo[] {
-    return this.#names.infos;
+    const facts = Object.freeze(jointFacts(files, shards, whole));
+    super(facts, whole.metadata, whole.counters, new Names(Object.freeze(infos)));
+    this.#face = face;
+    this.#files = files;
+    this.#homes = homes;
+    this.#onClose = whole.onClose;
   }
 
   manifest(): string {
-    return this.joint.manifest(version, new Date().toISOString().replace("Z", "+00:00"));
+    return manifestText(this.joint);
   }
 
   validate(schema: unknown): readonly TensorFileErrorShape[] {
     return problems(this.joint, schema);
-  }
-
-  async getTensor(name: string, options?: As): Promise<Tensor> {
-    return this.home(name).getTensor(name, options);
-  }
-
-  async getSlice(name: string, start: number, count: number, options?: As): Promise<Tensor> {
-    return this.home(name).getSlice(name, start, count, options);
-  }
-
-  async getWindow(name: string, request: WindowRequest): Promise<Window> {
-    return this.home(name).getWindow(name, request);
-  }
-
-  async stats(name: string, options?: SampleOptions): Promise<Stats> {
-    return this.home(name).stats(name, options);
-  }
-
-  async histogram(name: string, options?: HistogramOptions): Promise<Histogram> {
-    return this.home(name).histogram(name, options);
-  }
-
-  async channelStats(name: string, axis: number, options?: SampleOptions): Promise<ChannelStats> {
-    return this.home(name).channelStats(name, axis, options);
-  }
-
-  async npy(name: string, options?: ReadOptions): Promise<Uint8Array> {
-    return this.home(name).npy(name, options);
   }
 
   /** Of one tensor, in its shard; those of all shards one after the other have no meaning. */
@@ -267,11 +236,15 @@ export class ShardedFile implements TensorFile {
     return this.#face.manifestModel(`${head.slice(0, -1)},"tensors":{${tensors.join()}}}`);
   }
 
+  protected holder(name: string): OpenFile {
+    return this.home(name);
+  }
+
   /** The shard that holds a tensor. */
   home(name: string): OpenFile {
     if (this.#closed) throw usage("closed", "the file was closed");
     // Says it if there is no such tensor.
-    this.#names.place(name);
+    this.names.place(name);
     return this.#homes.get(name) as OpenFile;
   }
 }

@@ -107,8 +107,12 @@ function infoOf({ infos, place }: Inside, name: string): TensorInfo {
   return infos[place(name)];
 }
 
-/** The smallest and largest value as a range; any range will do where there is none. */
+/**
+ * The smallest and largest value as a range; any range will do where there is none. Where the two
+ * are further apart than any double is large, it is the middle half.
+ */
 function ends({ min, max }: Stats): [number, number] {
   const [low, high] = [Number(min), Number(max)];
-  return Number.isFinite(low) && Number.isFinite(high) ? [low, high] : [0, 1];
+  if (!Number.isFinite(low) || !Number.isFinite(high)) return [0, 1];
+  return Number.isFinite(high - low) ? [low, high] : [low / 2, high / 2];
 }

@@ -204,7 +204,7 @@ export interface SampleOptions extends ReadOptions {
 export interface HistogramOptions extends SampleOptions {
   /** 64 unless told. */
   bins?: number;
-  /** The smallest and largest finite value unless told. */
+  /** The smallest and largest finite value unless told; half of each if no double spans them. */
   range?: readonly [number, number];
 }
 
@@ -230,6 +230,8 @@ export interface Window {
   readonly columns: number;
   /** Row by row; decoded, 64-bit integers rounded. */
   readonly values: Float64Array;
+  /** Of `I64` and `U64`: the same values, exactly. */
+  readonly integers?: BigInt64Array | BigUint64Array;
 }
 
 /** Statistics along one axis: entry `i` is of all elements whose index on the axis is `i`. */

@@ -1,15 +1,22 @@
-import { hasSubtle, MOST_AT_ONCE, sha256, sha256Of } from "./digest.ts";
-import { asError, ofTensor, type TensorFileError, throwIfAborted } from "./errors.ts";
+import type { Watch } from "./data.ts";
+import { type Digest, digestOf } from "./digest.ts";
+import { asError, ofTensor, type TensorFileError } from "./errors.ts";
+import { FooterCheck } from "./footer.ts";
+import { type Group, groupsOf } from "./groups.ts";
 import type { Inside } from "./inside.ts";
 import type { TensorInfo, VerifyOptions, VerifyReport } from "./types.ts";
 
 /** Kinds of failure that are about the bytes; anything else ends the verification. */
 const ABOUT_BYTES = new Set(["format", "integrity", "frames", "footer", "header", "tensor"]);
 
-/** Tensors whose digests are computed at once. */
-const AT_ONCE = 2;
+/** How far what is decoded together may reach: damage lies no further on than this. */
+const NEAR = 4 << 20;
 
-/** Checks what a file carries to be checked by, one tensor or everything. */
+/**
+ * Checks what a file carries to be checked by, one tensor or everything. All of it is read once,
+ * from the first byte to the last: the footer's digest is made of the bytes that the tensors are
+ * decoded from.
+ */
 export async function verify(
   inside: Inside,
   name: string | undefined,
@@ -20,18 +27,27 @@ export async function verify(
     options.parts ?? (name === undefined ? ["root", "tensors", "footer"] : ["tensors"]),
   );
   const wanted = name === undefined ? infos : [infos[inside.place(name)]];
-  const checkFooter = parts.has("footer") && facts.checksum;
+  const withFooter = parts.has("footer") && facts.checksum;
   const readable = wanted.filter(({ sha256 }) => facts.compressed || sha256 !== undefined);
   const ofTensors = parts.has("tensors") ? sizes(readable) : 0;
-  const [footStart, footEnd] = checkFooter ? inside.model.footed() : [0, 0];
-  const total = ofTensors + footEnd - footStart;
-  const report = new Report(options, total);
-  if (parts.has("root") && facts.root !== undefined) report.root = await checkRoot(inside, report);
-  if (parts.has("tensors")) await checkTensors(inside, wanted, report, options);
-  if (parts.has("tensors") && facts.compressed && name === undefined) {
-    await checkRest(inside, report, options);
+  const [footStart, footEnd] = withFooter ? inside.model.footed() : [0, 0];
+  const report = new Report(options, ofTensors + footEnd - footStart);
+  if (parts.has("root") && facts.root !== undefined) report.root = checkRoot(inside, report);
+  // Reading what has no digest says something only where frames have checksums.
+  const tells = ({ digested }: Group) => digested || facts.compressed;
+  const onBytes = (bytes: number) => report.advance(bytes);
+  const footer = withFooter ? await FooterCheck.begin(inside, onBytes, options.signal) : undefined;
+  try {
+    if (parts.has("tensors")) {
+      const groups = groupsOf(wanted, facts, name === undefined);
+      const [some, none] = [groups.filter(tells), groups.filter((group) => !tells(group))];
+      for (const { infos } of none) for (const { name } of infos) report.tensor(name, undefined);
+      await new TensorCheck(inside, report, options.signal, footer?.watch).all(some);
+    }
+    if (footer) report.footer = await footerIs(footer, report);
+  } finally {
+    footer?.drop();
   }
-  if (checkFooter) report.footer = await checkFooterOf(inside, report, options);
   return report.finish(facts.compressed, wanted);
 }
 
@@ -82,7 +98,7 @@ class Report {
   }
 }
 
-async function checkRoot({ model }: Inside, report: Report) {
+function checkRoot({ model }: Inside, report: Report): boolean {
   try {
     model.checkRoot();
     return true;
@@ -91,139 +107,145 @@ async function checkRoot({ model }: Inside, report: Report) {
   }
 }
 
-async function checkTensors(
-  inside: Inside,
-  wanted: readonly TensorInfo[],
-  report: Report,
-  options: VerifyOptions,
-): Promise<void> {
-  // Tied weights are read once; in the order of the file, so that neighbours share requests.
-  const bySpan = new Map<string, TensorInfo[]>();
-  for (const info of wanted) {
-    const key = info.dataOffsets.join();
-    const others = bySpan.get(key);
-    if (others) others.push(info);
-    else bySpan.set(key, [info]);
-  }
-  const groups = [...bySpan.values()].sort(([a], [b]) => a.dataOffsets[0] - b.dataOffsets[0]);
-  let next = 0;
-  const worker = async () => {
-    while (next < groups.length) {
-      throwIfAborted(options.signal);
-      await checkGroup(inside, groups[next++], report, options);
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
-}
-
-/** Decodes the data that belongs to no tensor, for the frames' sake. */
-async function checkRest(inside: Inside, report: Report, { signal }: VerifyOptions): Promise<void> {
-  const { data, infos, facts } = inside;
-  const spans = infos.map(({ dataOffsets }) => dataOffsets).sort(([a], [b]) => a - b);
-  let at = 0;
-  for (const [start, end] of [...spans, [facts.dataBytes, facts.dataBytes]]) {
-    try {
-      // Only decoded, not handed to anyone.
-      if (start > at) for await (const _ of data.stream([[at, start]], signal));
-    } catch (error) {
-      report.fail(error);
-    }
-    at = Math.max(at, end);
-  }
-}
-
-/** Tensors that share their bytes. */
-async function checkGroup(
-  inside: Inside,
-  group: TensorInfo[],
-  report: Report,
-  options: VerifyOptions,
-): Promise<void> {
-  const [{ dataOffsets, nbytes }] = group;
-  const digested = group.some(({ sha256 }) => sha256 !== undefined);
-  const { compressed } = inside.facts;
-  let found: string | undefined;
-  let unreadable = false;
+async function footerIs(footer: FooterCheck, report: Report): Promise<boolean> {
   try {
-    if (digested) found = await digest(inside, dataOffsets, nbytes, report, options.signal);
-    else if (compressed) await decodeAll(inside, dataOffsets, report, options.signal);
-  } catch (error) {
-    unreadable = true;
-    report.fail(asError(error).tensor ? error : ofTensor(asError(error), group[0].name));
-  }
-  for (const { name, sha256 } of group) {
-    if (unreadable || found === undefined || sha256 === undefined) {
-      report.tensor(name, unreadable ? false : undefined);
-      continue;
-    }
-    report.tensor(name, soundDigest(inside, name, found, report));
-  }
-}
-
-function soundDigest(
-  { model, place }: Inside,
-  name: string,
-  found: string,
-  report: Report,
-): boolean {
-  try {
-    return model.checkDigest(place(name), found);
-  } catch (error) {
-    return report.fail(error);
-  }
-}
-
-async function digest(
-  { data, pool }: Inside,
-  span: readonly [number, number],
-  nbytes: number,
-  report: Report,
-  signal?: AbortSignal,
-): Promise<string> {
-  let done = 0;
-  const onBytes = (now: number) => {
-    report.advance(now - done);
-    done = now;
-  };
-  if (nbytes <= MOST_AT_ONCE && hasSubtle()) {
-    return sha256(await data.bytes([span], signal, onBytes), pool, signal);
-  }
-  return sha256Of(data.stream([span], signal), nbytes, pool, signal, onBytes);
-}
-
-/** Without a digest, decoding shows at least whether the frames' own checksums agree. */
-async function decodeAll(
-  { data }: Inside,
-  span: readonly [number, number],
-  report: Report,
-  signal?: AbortSignal,
-): Promise<void> {
-  for await (const bytes of data.stream([span], signal)) report.advance(bytes.byteLength);
-}
-
-async function checkFooterOf(inside: Inside, report: Report, { signal }: VerifyOptions) {
-  const { model, data, ranges, pool } = inside;
-  const [start, end] = model.footed();
-  const at = model.footer();
-  if (!at) return undefined;
-  let done = 0;
-  const onBytes = (now: number) => {
-    report.advance(now - done);
-    done = now;
-  };
-  const found = await sha256Of(
-    data.stored([start, end], signal),
-    end - start,
-    pool,
-    signal,
-    onBytes,
-  );
-  const carried = await ranges.read(at[0], at[1], signal);
-  try {
-    model.checkFooter(carried, found);
+    await footer.finish();
     return true;
   } catch (error) {
     return report.fail(error);
+  }
+}
+
+/** Reads tensors in the order of the file, and compares each with its digest. */
+class TensorCheck {
+  readonly #inside: Inside;
+  readonly #report: Report;
+  readonly #signal: AbortSignal | undefined;
+  readonly #watch: Watch | undefined;
+
+  constructor(inside: Inside, report: Report, signal?: AbortSignal, watch?: Watch) {
+    this.#inside = inside;
+    this.#report = report;
+    this.#signal = signal;
+    this.#watch = watch;
+  }
+
+  async all(groups: readonly Group[]): Promise<void> {
+    let next = 0;
+    while (next < groups.length) {
+      next = (await this.#read(groups.slice(next))).done + next;
+      if (next === groups.length) return;
+      // Something hereabouts cannot be read, perhaps of a neighbour: one by one it shows.
+      const near = groups[next].start + NEAR;
+      while (next < groups.length && groups[next].start < near) await this.#alone(groups[next++]);
+    }
+  }
+
+  async #alone(group: Group): Promise<void> {
+    const { done, error } = await this.#read([group]);
+    if (done === 1 || !error) return;
+    const [first] = group.infos;
+    this.#report.fail(error.tensor || !first ? error : ofTensor(error, first.name));
+    for (const { name } of group.infos) this.#report.tensor(name, false);
+  }
+
+  /** Reads groups in one go until one fails. */
+  async #read(groups: readonly Group[]): Promise<{ done: number; error?: TensorFileError }> {
+    const spans = groups.map(({ start, end }) => [start, end] as const);
+    const under = new Under(this.#inside, this.#report, groups, this.#signal);
+    try {
+      await under.empties();
+      for await (const piece of this.#inside.data.stream(spans, this.#signal, this.#watch)) {
+        await under.take(piece);
+      }
+      return { done: under.done };
+    } catch (thrown) {
+      const error = asError(thrown);
+      if (!ABOUT_BYTES.has(error.kind)) throw error;
+      return { done: under.done, error };
+    } finally {
+      under.drop();
+    }
+  }
+}
+
+/** Groups whose bytes are coming, one after the other. */
+class Under {
+  /** How many groups are behind. */
+  done = 0;
+  readonly #inside: Inside;
+  readonly #report: Report;
+  readonly #groups: readonly Group[];
+  readonly #signal: AbortSignal | undefined;
+  #digest: Digest | undefined;
+  /** Bytes of the group that have come. */
+  #come = 0;
+
+  constructor(inside: Inside, report: Report, groups: readonly Group[], signal?: AbortSignal) {
+    this.#inside = inside;
+    this.#report = report;
+    this.#groups = groups;
+    this.#signal = signal;
+  }
+
+  async take(piece: Uint8Array): Promise<void> {
+    for (let at = 0; at < piece.byteLength; ) {
+      const group = this.#groups[this.done];
+      const { start, end, infos, digested } = group;
+      const length = Math.min(end - start - this.#come, piece.byteLength - at);
+      const whole = at === 0 && length === piece.byteLength;
+      if (digested) {
+        this.#digest ??= await digestOf(end - start, this.#inside.pool, this.#signal);
+        await this.#digest.put(whole ? piece : piece.slice(at, at + length));
+      }
+      at += length;
+      this.#come += length;
+      if (infos.length > 0) this.#report.advance(length);
+      if (this.#come === end - start) await this.#finish();
+      await this.empties();
+    }
+  }
+
+  /** Groups without bytes, for which nothing comes. */
+  async empties(): Promise<void> {
+    for (;;) {
+      const group = this.#groups[this.done];
+      if (!group || group.start < group.end) return;
+      await this.#finish();
+    }
+  }
+
+  /** What came of a group that did not come to its end counts for nothing. */
+  drop(): void {
+    this.#digest?.drop();
+    const group = this.#groups[this.done];
+    if (group && group.infos.length > 0) this.#report.advance(-this.#come);
+  }
+
+  async #finish(): Promise<void> {
+    const { start, end, infos, digested } = this.#groups[this.done];
+    let found: string | undefined;
+    if (digested) {
+      const digest = this.#digest ?? (await digestOf(end - start, this.#inside.pool, this.#signal));
+      found = await digest.finish();
+      digest.drop();
+    }
+    this.#digest = undefined;
+    this.#come = 0;
+    this.done++;
+    for (const { name, sha256 } of infos) {
+      const known = found !== undefined && sha256 !== undefined;
+      this.#report.tensor(name, known ? this.#sound(name, found as string) : undefined);
+    }
+  }
+
+  #sound(name: string, found: string): boolean {
+    const { model, place } = this.#inside;
+    try {
+      return model.checkDigest(place(name), found);
+    } catch (error) {
+      return this.#report.fail(error);
+    }
   }
 }
 

@@ -1,12 +1,14 @@
 import { type Inside, pairs } from "./inside.ts";
+import { exactIntegers } from "./integers.ts";
 import type { Span, Window, WindowRequest } from "./types.ts";
 
 /** Reads a two-dimensional slice: the core plans it, and picks the values from the bytes. */
 export async function readWindow(
   { model, data, infos, place }: Inside,
   name: string,
-  { axes, index, rows, columns, signal, onProgress }: WindowRequest,
+  request: WindowRequest,
 ): Promise<Window> {
+  const { axes, index, rows, columns, signal, onProgress } = request;
   const nth = place(name);
   const plan = model.window(
     nth,
@@ -16,11 +18,14 @@ export async function readWindow(
     flat(columns),
   );
   try {
-    const spans = pairs(plan.spans(), infos[nth].dataOffsets[0]);
+    const within = plan.spans();
+    const spans = pairs(within, infos[nth].dataOffsets[0]);
     const total = spans.reduce((sum, [start, end]) => sum + end - start, 0);
     const onBytes = onProgress && ((done: number) => onProgress(done, total));
-    const values = plan.values(await data.bytes(spans, signal, onBytes));
-    return { rows: plan.rows, columns: plan.columns, values };
+    const bytes = await data.bytes(spans, signal, onBytes);
+    const integers = exactIntegers(infos[nth], request, within, bytes);
+    const values = plan.values(bytes);
+    return { rows: plan.rows, columns: plan.columns, values, ...(integers && { integers }) };
   } finally {
     plan.free();
   }

@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { after, afterEach, before, suite, test } from "node:test";
 import { openTensorFile } from "../dist/index.js";
+import { safetensors, shardIndex } from "./files.js";
 import { serve } from "./server.js";
 import { fixtures, makeFixtures, readJson, refusal } from "./support.js";
 
@@ -23,6 +24,8 @@ before(async () => {
     "packed.deathtensors",
     "dtypes.deathtensors",
     "full.deathtensors",
+    "footed.deathtensors",
+    "digested.deathtensors",
     "minilm/compressed.deathtensors",
     ...[1, 2, 3].map((nth) => `sharded_safetensors/model-0000${nth}-of-00003.safetensors`),
     "sharded_safetensors/model.safetensors.index.json",
@@ -134,6 +137,17 @@ suite("how much is asked for", () => {
       ]);
       assert.ok(file.counters.requests <= 3, String(file.counters.requests));
     }));
+
+  test("verifying reads every byte once, in few requests", async () => {
+    for (const name of ["full.deathtensors", "footed.deathtensors", "digested.deathtensors"]) {
+      await opened(name, async (file) => {
+        const report = await file.verify();
+        assert.equal(report.verified, true, name);
+        assert.equal(file.counters.bytes, file.facts.fileBytes, name);
+        assert.ok(file.counters.requests <= 4, `${file.counters.requests} requests`);
+      });
+    }
+  });
 
   test("a window of a plain file takes its rows only", () =>
     opened("plain.deathtensors", async (file) => {
@@ -377,6 +391,26 @@ suite("redirects and secrets", () => {
   });
 });
 
+/** A model of shards that hold one tensor of that many bytes each, on a server of its own. */
+async function manyShards(count, bytes, use) {
+  const shards = Array.from({ length: count }, (_, nth) => [
+    `model-${nth}.safetensors`,
+    [`t${nth}`],
+  ]);
+  const files = Object.fromEntries(
+    shards.map(([path, [name]]) => [
+      `/${path}`,
+      safetensors([[name, "U8", [bytes], new Uint8Array(bytes)]]),
+    ]),
+  );
+  const served = await serve({ ...files, "/index.json": shardIndex(shards) });
+  try {
+    await use(`${served.url}/index.json`, served);
+  } finally {
+    await served.close();
+  }
+}
+
 suite("several files", () => {
   test("shards stand beside their index", async () => {
     await opened("sharded_safetensors/model.safetensors.index.json", async (file) => {
@@ -388,6 +422,49 @@ suite("several files", () => {
       assert.equal(file.counters.requests, 4);
     });
   });
+
+  test("a hundred shards open with six requests at once, and none is asked twice", async () => {
+    await manyShards(100, 100, async (url) => {
+      let [now, most] = [0, 0];
+      const counting = async (...args) => {
+        most = Math.max(most, ++now);
+        try {
+          return await fetch(...args);
+        } finally {
+          now--;
+        }
+      };
+      const file = await openTensorFile(url, { fetch: counting });
+      assert.equal(file.keys().length, 100);
+      assert.equal(file.facts.shards.length, 100);
+      assert.equal(file.counters.requests, 101);
+      assert.ok(most > 3 && most <= 6, `${most} at once`);
+      file.close();
+    });
+  });
+
+  test("shards share what may be kept", () =>
+    manyShards(4, 400_000, async (url) => {
+      const file = await openTensorFile(url, { cacheBytes: 1_000_000 });
+      for (const key of file.keys()) await file.getTensor(key);
+      const { requests } = file.counters;
+      await file.getTensor(file.keys()[3]);
+      assert.equal(file.counters.requests, requests, "the last one is kept");
+      await file.getTensor(file.keys()[0]);
+      assert.ok(file.counters.requests > requests, "the first one is kept as well");
+      file.close();
+    }));
+
+  test("once a shard fails, the others are left alone", () =>
+    manyShards(100, 100, async (url, served) => {
+      served.latency = 5;
+      served.faults = [({ path }) => (path.includes("-3.") ? { status: 404 } : undefined)];
+      const error = await refusal(() => openTensorFile(url));
+      assert.equal(error.code, "network.not_found");
+      assert.match(error.message, /model-3\./);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      assert.ok(served.log.length < 20, `${served.log.length} requests`);
+    }));
 
   test("a missing shard is named", async () => {
     server.faults = [({ path }) => (path.includes("00002") ? { status: 404 } : undefined)];

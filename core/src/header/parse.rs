@@ -3,7 +3,7 @@
 
 use super::{Entry, Header, NameIndex, Root, Span};
 use crate::digest::{Digest, parse_hex};
-use crate::dtype::Dtype;
+use crate::dtype::{Dtype, Shape};
 use crate::error::{Code, Error, Result};
 use crate::json::{Keys, Reader, duplicate_key};
 use crate::limits::Limits;
@@ -475,7 +475,7 @@ impl<'l> Builder<'l> {
                 Code::TensorSize,
                 "the tensor's span is not its shape times its element size",
             )
-            .expected(format!("{nbytes} bytes for {dtype} {shape:?}"))
+            .expected(format!("{nbytes} bytes for {dtype} {}", Shape(shape)))
             .found(format!("{} bytes", data.end - data.start)));
         }
         let name = self.text(name)?;

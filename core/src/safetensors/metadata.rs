@@ -3,6 +3,7 @@
 use crate::error::{Code, Error, Result};
 use crate::header::Header;
 use crate::json::{Keys, Reader, push_string, push_strings};
+use crate::order;
 use crate::plan::TensorSpec;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -46,7 +47,8 @@ fn read(text: &str, specs: &[TensorSpec]) -> Result<Vec<(usize, Pairs)>> {
         .iter()
         .enumerate()
         .map(|(nth, spec)| (spec.name.as_str(), nth));
-    let places: BTreeMap<&str, usize> = places.collect();
+    let mut places: Vec<(&str, usize)> = places.collect();
+    order::sort(&mut places);
     let foreign = || {
         Error::new(
             Code::SafetensorsInvalid,
@@ -58,7 +60,11 @@ fn read(text: &str, specs: &[TensorSpec]) -> Result<Vec<(usize, Pairs)>> {
     let mut reader = Reader::new(text, DEEPEST);
     let mut inside = reader.object()?;
     while let Some(name) = reader.key(&mut inside)? {
-        let nth = *places.get(&*name).ok_or_else(foreign)?;
+        let place = places.binary_search_by(|(known, _)| (*known).cmp(&name));
+        let &(_, nth) = place
+            .ok()
+            .and_then(|place| places.get(place))
+            .ok_or_else(foreign)?;
         let mut pairs = Pairs::new();
         reader.strings(&name, |key, value| {
             pairs.insert(key.into(), value.into());

@@ -131,6 +131,7 @@ pub(super) fn fours(byte: u8) -> [u8; 2] {
 }
 
 /// Summarises bytes that are each a code.
+#[inline]
 pub(super) fn eight_bits(
     values: &Values<256>,
     bytes: &[u8],
@@ -140,6 +141,7 @@ pub(super) fn eight_bits(
 }
 
 /// Summarises bytes, three of which hold four codes.
+#[inline]
 pub(super) fn six_bits(values: &Values<64>, bytes: &[u8], ahead: &mut Ahead<'_>) -> FloatSummary {
     let mut tables = [[0u32; 64]; 4];
     for piece in pieces(bytes.as_chunks::<3>().0) {
@@ -154,6 +156,7 @@ pub(super) fn six_bits(values: &Values<64>, bytes: &[u8], ahead: &mut Ahead<'_>)
 }
 
 /// Summarises bytes that each hold two codes.
+#[inline]
 pub(super) fn four_bits(values: &Values<16>, bytes: &[u8], ahead: &mut Ahead<'_>) -> FloatSummary {
     let mut counts = [0u64; 16];
     for (byte, n) in (0..=u8::MAX).zip(count_bytes(bytes, ahead)) {
@@ -165,6 +168,7 @@ pub(super) fn four_bits(values: &Values<16>, bytes: &[u8], ahead: &mut Ahead<'_>
 }
 
 /// How often each byte occurs.
+#[inline]
 fn count_bytes(bytes: &[u8], ahead: &mut Ahead<'_>) -> [u64; 256] {
     // Neighbours are often equal, and an increment has to wait for the last one
     // of the same counter: several tables take turns.

@@ -50,7 +50,7 @@ pub(super) fn c128_magnitude(raw: [u8; 16]) -> f64 {
 /// vector code: a guess from the bits (error 3.5 %), three steps of Newton's
 /// method for the reciprocal root (3e-11), and one for the root itself.
 #[inline(always)]
-fn root(x: f64) -> f64 {
+pub(super) fn root(x: f64) -> f64 {
     let mut y = f64::from_bits(0x5fe6_eb50_c7b5_37a9u64.wrapping_sub(x.to_bits() >> 1));
     for _ in 0..3 {
         y *= 1.5 - 0.5 * x * y * y;

@@ -27,25 +27,121 @@ pub(super) trait Element<const W: usize> {
         Self::finite(raw)
     }
 
-    /// The values of a batch, of any elements if `MASKED`, else of finite ones,
-    /// in the layout of binary32 or binary64.
+    /// The values of as many elements as there are instructions for, from the first on;
+    /// how many.
     #[inline(always)]
-    fn values<'a, const MASKED: bool>(
-        _isa: Isa,
-        batch: &'a [[u8; W]],
+    fn by_instruction(batch: &[[u8; W]], buffer: &mut [<Self::Value as Real>::Raw]) -> usize {
+        let _ = (batch, buffer);
+        0
+    }
+}
+
+/// Elements of one dtype, a batch at a time.
+///
+/// An object, so that without the feature `wide` the kernels are compiled once for all
+/// dtypes with the same kind of values. Then what is called here is called for half a
+/// thousand elements together, which hides what the call costs.
+pub(super) trait Batches {
+    /// What an element becomes without loss.
+    type Value: Real;
+
+    /// Bytes of an element.
+    fn width(&self) -> usize;
+
+    /// The smallest and the largest magnitude, see [`Element`].
+    fn safe(&self) -> (f64, f64);
+
+    /// The values of a batch, of any elements if `masked`, else of finite ones,
+    /// in the layout of binary32 or binary64.
+    fn values<'a>(
+        &self,
+        batch: &'a [u8],
+        masked: bool,
         buffer: &'a mut [<Self::Value as Real>::Raw],
-    ) -> &'a [<Self::Value as Real>::Raw] {
-        let buffer = &mut buffer[..batch.len()];
-        for (value, &raw) in buffer.iter_mut().zip(batch) {
-            *value = if MASKED {
-                Self::any(raw)
+    ) -> &'a [<Self::Value as Real>::Raw];
+}
+
+/// The elements' bytes are the values' own.
+macro_rules! as_stored {
+    ($batch:ident, $masked:ident, $buffer:ident, $element:ident) => {
+        $batch.as_chunks().0
+    };
+}
+
+macro_rules! one_by_one {
+    ($batch:ident, $masked:ident, $buffer:ident, $element:ident) => {{
+        let (batch, _) = $batch.as_chunks();
+        let buffer = &mut $buffer[..batch.len()];
+        let done = $element::by_instruction(batch, buffer);
+        for (value, &raw) in buffer.iter_mut().zip(batch).skip(done) {
+            *value = if $masked {
+                $element::any(raw)
             } else {
-                Self::finite(raw)
+                $element::finite(raw)
             }
             .store();
         }
         buffer
-    }
+    }};
+}
+
+/// Those at even places, then those at odd ones: two neighbours are one word, which
+/// comes apart with a shift and a mask. The order of the values decides no more than
+/// the last bits of the sums, and is always the same.
+macro_rules! even_then_odd {
+    ($batch:ident, $masked:ident, $buffer:ident, $element:ident) => {{
+        let (batch, _) = $batch.as_chunks::<2>();
+        let buffer = &mut $buffer[..batch.len()];
+        let (pairs, last) = batch.as_chunks::<2>();
+        let (even, rest) = buffer.split_at_mut(pairs.len());
+        let (odd, rest) = rest.split_at_mut(pairs.len());
+        for ((even, odd), &[[a, b], [c, d]]) in even.iter_mut().zip(odd).zip(pairs) {
+            let pair = u32::from_le_bytes([a, b, c, d]);
+            *even = (pair << 16).to_le_bytes();
+            *odd = (pair & 0xffff_0000).to_le_bytes();
+        }
+        for (value, &raw) in rest.iter_mut().zip(last) {
+            *value = $element::finite(raw).store();
+        }
+        buffer
+    }};
+}
+
+macro_rules! batches {
+    ($($element:ident: $value:ident from $width:literal, $values:ident;)*) => {$(
+        impl Batches for $element {
+            type Value = $value;
+
+            #[inline(always)]
+            fn width(&self) -> usize {
+                $width
+            }
+
+            #[inline(always)]
+            fn safe(&self) -> (f64, f64) {
+                (Self::SMALLEST, Self::LARGEST)
+            }
+
+            #[inline(always)]
+            fn values<'a>(
+                &self,
+                batch: &'a [u8],
+                _masked: bool,
+                _buffer: &'a mut [<$value as Real>::Raw],
+            ) -> &'a [<$value as Real>::Raw] {
+                $values!(batch, _masked, _buffer, $element)
+            }
+        }
+    )*};
+}
+
+batches! {
+    F16: f32 from 2, one_by_one;
+    Bf16: f32 from 2, even_then_odd;
+    F32: f32 from 4, as_stored;
+    F64: f64 from 8, as_stored;
+    C64: f64 from 8, one_by_one;
+    C128: f64 from 16, one_by_one;
 }
 
 /// `f32` or `f64`, whichever holds an element without loss.
@@ -145,22 +241,8 @@ impl Element<2> for F16 {
     }
 
     #[inline(always)]
-    fn values<'a, const MASKED: bool>(
-        isa: Isa,
-        batch: &'a [[u8; 2]],
-        buffer: &'a mut [[u8; 4]],
-    ) -> &'a [[u8; 4]] {
-        let buffer = &mut buffer[..batch.len()];
-        let done = isa.widen_halves(batch, buffer);
-        for (value, &raw) in buffer.iter_mut().zip(batch).skip(done) {
-            *value = if MASKED {
-                Self::any(raw)
-            } else {
-                Self::finite(raw)
-            }
-            .store();
-        }
-        buffer
+    fn by_instruction(batch: &[[u8; 2]], buffer: &mut [[u8; 4]]) -> usize {
+        Isa::best().widen_halves(batch, buffer)
     }
 }
 
@@ -173,30 +255,6 @@ impl Element<2> for Bf16 {
     fn finite(raw: [u8; 2]) -> f32 {
         bfloat_to_f32(u16::from_le_bytes(raw))
     }
-
-    /// Those at even places, then those at odd ones: two neighbours are one word,
-    /// which comes apart with a shift and a mask. The order of the values decides
-    /// no more than the last bits of the sums, and is always the same.
-    #[inline(always)]
-    fn values<'a, const MASKED: bool>(
-        _isa: Isa,
-        batch: &'a [[u8; 2]],
-        buffer: &'a mut [[u8; 4]],
-    ) -> &'a [[u8; 4]] {
-        let buffer = &mut buffer[..batch.len()];
-        let (pairs, last) = batch.as_chunks::<2>();
-        let (even, rest) = buffer.split_at_mut(pairs.len());
-        let (odd, rest) = rest.split_at_mut(pairs.len());
-        for ((even, odd), &[[a, b], [c, d]]) in even.iter_mut().zip(odd).zip(pairs) {
-            let pair = u32::from_le_bytes([a, b, c, d]);
-            *even = (pair << 16).to_le_bytes();
-            *odd = (pair & 0xffff_0000).to_le_bytes();
-        }
-        for (value, &raw) in rest.iter_mut().zip(last) {
-            *value = Self::finite(raw).store();
-        }
-        buffer
-    }
 }
 
 impl Element<4> for F32 {
@@ -207,15 +265,6 @@ impl Element<4> for F32 {
     #[inline(always)]
     fn finite(raw: [u8; 4]) -> f32 {
         f32::from_le_bytes(raw)
-    }
-
-    #[inline(always)]
-    fn values<'a, const MASKED: bool>(
-        _isa: Isa,
-        batch: &'a [[u8; 4]],
-        _buffer: &'a mut [[u8; 4]],
-    ) -> &'a [[u8; 4]] {
-        batch
     }
 }
 
@@ -229,15 +278,6 @@ impl Element<8> for F64 {
     #[inline(always)]
     fn finite(raw: [u8; 8]) -> f64 {
         f64::from_le_bytes(raw)
-    }
-
-    #[inline(always)]
-    fn values<'a, const MASKED: bool>(
-        _isa: Isa,
-        batch: &'a [[u8; 8]],
-        _buffer: &'a mut [[u8; 8]],
-    ) -> &'a [[u8; 8]] {
-        batch
     }
 }
 

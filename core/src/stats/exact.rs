@@ -1,6 +1,7 @@
 //! Exact arithmetic for the ends of a computation: 256-bit integers, correctly
 //! rounded quotients and square roots (which `core` lacks for `f64`).
 
+use super::complex::root;
 use core::cmp::Ordering;
 
 /// An unsigned 256-bit integer; all arithmetic wraps.
@@ -148,9 +149,19 @@ pub(super) fn sqrt(x: f64) -> f64 {
     let mut shift = mantissa.leading_zeros() as i32 - 64 + 110;
     shift -= (exponent - shift) & 1;
     let radicand = u128::from(mantissa) << shift;
-    let root = radicand.isqrt();
-    let inexact = root * root != radicand;
-    (((root as u64) << 1) | u64::from(inexact)) as f64 * power_of_two((exponent - shift) / 2 - 1)
+    // A guess that is at most a few units off. (`u128::isqrt` divides, and brings a
+    // kilobyte of code for that into a browser.)
+    let guess = root(mantissa as f64 * power_of_two(shift));
+    let mut root = guess as u64;
+    let square = |n: u64| u128::from(n) * u128::from(n);
+    while square(root) > radicand {
+        root -= 1;
+    }
+    while square(root + 1) <= radicand {
+        root += 1;
+    }
+    let inexact = square(root) != radicand;
+    ((root << 1) | u64::from(inexact)) as f64 * power_of_two((exponent - shift) / 2 - 1)
 }
 
 /// 2 to the power of `k`, for `k` from -1022 to 1023.

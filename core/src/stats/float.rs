@@ -1,8 +1,7 @@
 //! Sub-blocks of floating-point elements.
 
 use super::ahead::Ahead;
-use super::element::{Element, Real};
-use super::isa::Isa;
+use super::element::{Batches, Real};
 use super::lanes::{Extremes, GROUP, Strays, Sums, larger, smaller};
 use super::moments::{Moments, Unit};
 use super::twofold::Twofold;
@@ -52,27 +51,37 @@ impl FloatSummary {
 /// One pass when all is finite and the mean is not much larger than the spread;
 /// a second, over bytes that are in the nearest cache by then, for each of these
 /// that does not hold.
-#[inline(always)]
-pub(super) fn summarise<E: Element<W>, const W: usize>(
-    isa: Isa,
+#[cfg_attr(feature = "wide", inline(always))]
+pub(super) fn summarise<S: Batches + ?Sized>(
+    source: &S,
     bytes: &[u8],
     ahead: &mut Ahead<'_>,
 ) -> FloatSummary {
-    let (elements, _) = bytes.as_chunks::<W>();
-    let scan = Scan::over::<E, W, false>(isa, elements, Unit::One, ahead);
-    if scan.squares.is_finite() && scan.unit::<E, W>() == Unit::One {
-        let moments = scan.moments::<E, W, false>(isa, elements, Unit::One);
-        return scan.summary(elements.len(), moments);
+    let width = source.width();
+    let count = bytes.len() / width;
+    let elements = &bytes[..count * width];
+    let scan = Scan::over::<S, false>(source, elements, Unit::One, ahead);
+    if scan.squares.is_finite() && scan.unit(source) == Unit::One {
+        let moments = scan.moments::<S, false>(source, elements, Unit::One);
+        return scan.summary(count, moments);
     }
+    summarise_any(source, elements)
+}
+
+/// The same where not every element is finite, or the values are extreme. Rare, so that
+/// without the feature `wide` it is not inlined: then it stays small.
+#[cfg_attr(feature = "wide", inline(always))]
+#[cfg_attr(not(feature = "wide"), inline(never))]
+fn summarise_any<S: Batches + ?Sized>(source: &S, elements: &[u8]) -> FloatSummary {
     // What follows was asked for already.
     let ahead = &mut Ahead::nothing();
-    let mut scan = Scan::over::<E, W, true>(isa, elements, Unit::One, ahead);
-    let unit = scan.unit::<E, W>();
+    let mut scan = Scan::over::<S, true>(source, elements, Unit::One, ahead);
+    let unit = scan.unit(source);
     if unit != Unit::One {
-        scan = Scan::over::<E, W, true>(isa, elements, unit, ahead);
+        scan = Scan::over::<S, true>(source, elements, unit, ahead);
     }
-    let moments = scan.moments::<E, W, true>(isa, elements, unit);
-    scan.summary(elements.len(), moments)
+    let moments = scan.moments::<S, true>(source, elements, unit);
+    scan.summary(elements.len() / source.width(), moments)
 }
 
 /// What one pass over a sub-block finds.
@@ -90,26 +99,25 @@ struct Scan {
 
 impl Scan {
     /// Looks at every element, at the finite ones alone if `MASKED`. Without,
-    /// `squares` is not finite, or `min` or `max` beyond `E::LARGEST`, when some
+    /// `squares` is not finite, or `min` or `max` beyond what is safe, when some
     /// element is not.
     #[cfg_attr(feature = "wide", inline(always))]
-    #[cfg_attr(not(feature = "wide"), inline(never))]
-    fn over<E: Element<W>, const W: usize, const MASKED: bool>(
-        isa: Isa,
-        elements: &[[u8; W]],
+    fn over<S: Batches + ?Sized, const MASKED: bool>(
+        source: &S,
+        elements: &[u8],
         unit: Unit,
         ahead: &mut Ahead<'_>,
     ) -> Self {
-        let factor = unit.factor();
-        let mut extremes = Extremes::<E::Value>::new();
-        let mut strays = Strays::<E::Value>::new();
+        let (factor, width) = (unit.factor(), source.width());
+        let mut extremes = Extremes::<S::Value>::new();
+        let mut strays = Strays::<S::Value>::new();
         let mut sums = Sums::new();
-        let mut buffer = [Raw::<E, W>::default(); GROUP];
-        for batch in elements.chunks(GROUP) {
-            ahead.passed(size_of_val(batch));
-            let values = E::values::<MASKED>(isa, batch, &mut buffer);
+        let mut buffer = [Raw::<S>::default(); GROUP];
+        for batch in elements.chunks(GROUP * width) {
+            ahead.passed(batch.len());
+            let values = source.values(batch, MASKED, &mut buffer);
             extremes.take::<MASKED>(values);
-            sums.take::<E::Value, MASKED>(values, factor, 0.0);
+            sums.take::<S::Value, MASKED>(values, factor, 0.0);
             if MASKED {
                 strays.take(values);
             }
@@ -117,7 +125,7 @@ impl Scan {
         let (zeros, (min, max)) = (extremes.zeros(), extremes.range());
         let (nan, posinf, neginf) = strays.counts();
         let (sum, squares) = sums.totals();
-        let finite = elements.len() as u64 - nan - posinf - neginf;
+        let finite = (elements.len() / width) as u64 - nan - posinf - neginf;
         Self {
             finite,
             zeros,
@@ -131,12 +139,14 @@ impl Scan {
     }
 
     /// The unit in which sums and squares of these values are safe.
-    #[inline(always)]
-    fn unit<E: Element<W>, const W: usize>(&self) -> Unit {
+    #[cfg_attr(feature = "wide", inline(always))]
+    #[cfg_attr(not(feature = "wide"), inline(never))]
+    fn unit<S: Batches + ?Sized>(&self, source: &S) -> Unit {
+        let (smallest_safe, largest_safe) = source.safe();
         let largest = larger(self.max, -self.min);
-        if largest > E::LARGEST {
+        if largest > largest_safe {
             Unit::Huge
-        } else if largest > 0.0 && largest < E::SMALLEST {
+        } else if largest > 0.0 && largest < smallest_safe {
             Unit::Tiny
         } else {
             Unit::One
@@ -144,11 +154,12 @@ impl Scan {
     }
 
     /// The moments, with a second pass if the mean dominates.
-    #[inline(always)]
-    fn moments<E: Element<W>, const W: usize, const MASKED: bool>(
+    #[cfg_attr(feature = "wide", inline(always))]
+    #[cfg_attr(not(feature = "wide"), inline(never))]
+    fn moments<S: Batches + ?Sized, const MASKED: bool>(
         &self,
-        isa: Isa,
-        elements: &[[u8; W]],
+        source: &S,
+        elements: &[u8],
         unit: Unit,
     ) -> Moments {
         if self.finite == 0 {
@@ -167,7 +178,7 @@ impl Scan {
             let squares = self.squares - of_mean;
             return Moments::new(self.finite, self.sum.into(), squares, unit);
         }
-        let (sum, squares) = deviations::<E, W, MASKED>(isa, elements, mean, unit);
+        let (sum, squares) = deviations::<S, MASKED>(source, elements, mean, unit);
         let whole = Twofold::product(count, mean).plus(sum.into());
         Moments::new(
             self.finite,
@@ -196,21 +207,20 @@ impl Scan {
 
 /// Sum, and sum of squares, of the differences from `centre`.
 #[cfg_attr(feature = "wide", inline(always))]
-#[cfg_attr(not(feature = "wide"), inline(never))]
-fn deviations<E: Element<W>, const W: usize, const MASKED: bool>(
-    isa: Isa,
-    elements: &[[u8; W]],
+fn deviations<S: Batches + ?Sized, const MASKED: bool>(
+    source: &S,
+    elements: &[u8],
     centre: f64,
     unit: Unit,
 ) -> (f64, f64) {
     let factor = unit.factor();
     let mut sums = Sums::new();
-    let mut buffer = [Raw::<E, W>::default(); GROUP];
-    for batch in elements.chunks(GROUP) {
-        let values = E::values::<MASKED>(isa, batch, &mut buffer);
-        sums.take::<E::Value, MASKED>(values, factor, centre);
+    let mut buffer = [Raw::<S>::default(); GROUP];
+    for batch in elements.chunks(GROUP * source.width()) {
+        let values = source.values(batch, MASKED, &mut buffer);
+        sums.take::<S::Value, MASKED>(values, factor, centre);
     }
     sums.totals()
 }
 
-type Raw<E, const W: usize> = <<E as Element<W>>::Value as Real>::Raw;
+type Raw<S> = <<S as Batches>::Value as Real>::Raw;

@@ -184,7 +184,8 @@ thirty_two_bits!(u32s, u32);
 macro_rules! sixty_four_bits {
     ($name:ident, $int:ident, $bias:expr) => {
         #[doc = concat!("Summarises `", stringify!($int), "` elements.")]
-        #[inline(always)]
+        #[cfg_attr(feature = "wide", inline(always))]
+        #[cfg_attr(not(feature = "wide"), inline(never))]
         pub(super) fn $name(bytes: &[u8], ahead: &mut Ahead<'_>) -> IntSummary {
             const BIAS: u64 = $bias;
             let (elements, _) = bytes.as_chunks::<8>();

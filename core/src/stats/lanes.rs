@@ -6,7 +6,8 @@
 //! loop, are faster on paper, but then it often misses them.
 //!
 //! With the feature `wide` they are inlined into code for wider instructions; without,
-//! all dtypes share them, which keeps the module for browsers small.
+//! all dtypes share them, and what is not called for every value stays out of line,
+//! which keeps the module for browsers small.
 
 use super::element::Real;
 
@@ -51,16 +52,9 @@ impl<V: Real> Extremes<V> {
 
     /// Takes finite values, or if `MASKED` any, of which it heeds the finite ones.
     #[cfg_attr(feature = "wide", inline(always))]
-    #[cfg_attr(not(feature = "wide"), inline(never))]
     pub(super) fn take<const MASKED: bool>(&mut self, values: &[V::Raw]) {
-        let zero = |x| V::one(x == V::ZERO);
-        let low = |x| if MASKED && !finite(x) { V::INFINITY } else { x };
-        let high = |x| {
-            if MASKED && !finite(x) {
-                V::NEG_INFINITY
-            } else {
-                x
-            }
+        let Ok(group) = <&[V::Raw; GROUP]>::try_from(values) else {
+            return self.take_last::<MASKED>(values);
         };
         let [first, second] = &mut self.range;
         let (now, next) = if self.second {
@@ -68,34 +62,40 @@ impl<V: Real> Extremes<V> {
         } else {
             (first, second)
         };
-        if let Ok(group) = <&[V::Raw; GROUP]>::try_from(values) {
-            for i in 0..LANES {
-                let x = rows(|r| V::read(group[r * LANES + i]));
-                self.zeros[i] = V::plus(self.zeros[i], tree(each(x, zero), V::plus));
-                next.min[i] = smaller(now.min[i], tree(each(x, low), smaller));
-                next.max[i] = larger(now.max[i], tree(each(x, high), larger));
-            }
-            self.second = !self.second;
-            return;
+        for i in 0..LANES {
+            let x = rows(|r| V::read(group[r * LANES + i]));
+            self.zeros[i] = V::plus(self.zeros[i], tree(each(x, zero), V::plus));
+            next.min[i] = smaller(now.min[i], tree(each(x, low::<V, MASKED>), smaller));
+            next.max[i] = larger(now.max[i], tree(each(x, high::<V, MASKED>), larger));
         }
+        self.second = !self.second;
+    }
+
+    /// Takes fewer than a group.
+    #[cfg_attr(feature = "wide", inline(always))]
+    #[cfg_attr(not(feature = "wide"), inline(never))]
+    fn take_last<const MASKED: bool>(&mut self, values: &[V::Raw]) {
+        let now = &mut self.range[usize::from(self.second)];
         for row in values.chunks(LANES) {
             for (i, &raw) in row.iter().enumerate() {
                 let x = V::read(raw);
                 self.zeros[i] = V::plus(self.zeros[i], zero(x));
-                now.min[i] = smaller(now.min[i], low(x));
-                now.max[i] = larger(now.max[i], high(x));
+                now.min[i] = smaller(now.min[i], low::<V, MASKED>(x));
+                now.max[i] = larger(now.max[i], high::<V, MASKED>(x));
             }
         }
     }
 
     /// How many zeros.
-    #[inline(always)]
+    #[cfg_attr(feature = "wide", inline(always))]
+    #[cfg_attr(not(feature = "wide"), inline(never))]
     pub(super) fn zeros(&self) -> u64 {
         total::<V>(&self.zeros)
     }
 
     /// The smallest and the largest value.
-    #[inline(always)]
+    #[cfg_attr(feature = "wide", inline(always))]
+    #[cfg_attr(not(feature = "wide"), inline(never))]
     pub(super) fn range(&self) -> (f64, f64) {
         let [first, second] = &self.range;
         let now = if self.second { second } else { first };
@@ -133,7 +133,6 @@ impl<V: Real> Strays<V> {
 
     /// Takes any values.
     #[cfg_attr(feature = "wide", inline(always))]
-    #[cfg_attr(not(feature = "wide"), inline(never))]
     pub(super) fn take(&mut self, values: &[V::Raw]) {
         for row in values.chunks(LANES) {
             for (i, &raw) in row.iter().enumerate() {
@@ -146,7 +145,8 @@ impl<V: Real> Strays<V> {
     }
 
     /// How many are NaN, how many infinity, and how many negative infinity.
-    #[inline(always)]
+    #[cfg_attr(feature = "wide", inline(always))]
+    #[cfg_attr(not(feature = "wide"), inline(never))]
     pub(super) fn counts(&self) -> (u64, u64, u64) {
         (
             total::<V>(&self.nan),
@@ -174,7 +174,6 @@ impl Sums {
     /// Takes `factor` times each value, less `centre`. If `MASKED`, it heeds the
     /// finite values alone; else all must be finite, and `factor` must be one.
     #[cfg_attr(feature = "wide", inline(always))]
-    #[cfg_attr(not(feature = "wide"), inline(never))]
     pub(super) fn take<V: Real, const MASKED: bool>(
         &mut self,
         values: &[V::Raw],
@@ -182,15 +181,25 @@ impl Sums {
         centre: f64,
     ) {
         let plus = |a, b| a + b;
-        if let Ok(group) = <&[V::Raw; GROUP]>::try_from(values) {
-            for i in 0..LANES {
-                let x =
-                    rows(|r| measure::<V, MASKED>(V::read(group[r * LANES + i]), factor, centre));
-                self.sum[i] += tree(x, plus);
-                self.squares[i] += tree(each(x, |x| x * x), plus);
-            }
-            return;
+        let Ok(group) = <&[V::Raw; GROUP]>::try_from(values) else {
+            return self.take_last::<V, MASKED>(values, factor, centre);
+        };
+        for i in 0..LANES {
+            let x = rows(|r| measure::<V, MASKED>(V::read(group[r * LANES + i]), factor, centre));
+            self.sum[i] += tree(x, plus);
+            self.squares[i] += tree(each(x, |x| x * x), plus);
         }
+    }
+
+    /// Takes fewer than a group.
+    #[cfg_attr(feature = "wide", inline(always))]
+    #[cfg_attr(not(feature = "wide"), inline(never))]
+    fn take_last<V: Real, const MASKED: bool>(
+        &mut self,
+        values: &[V::Raw],
+        factor: f64,
+        centre: f64,
+    ) {
         for row in values.chunks(LANES) {
             for (i, &raw) in row.iter().enumerate() {
                 let x = measure::<V, MASKED>(V::read(raw), factor, centre);
@@ -229,6 +238,28 @@ fn tree<A: Copy>(x: [A; ROWS], plus: impl Fn(A, A) -> A) -> A {
     plus(plus(plus(a, b), plus(c, d)), plus(plus(e, f), plus(g, h)))
 }
 
+/// What `x` adds to the number of zeros.
+#[inline(always)]
+fn zero<V: Real>(x: V) -> V::Count {
+    V::one(x == V::ZERO)
+}
+
+/// What `x` is to the minimum.
+#[inline(always)]
+fn low<V: Real, const MASKED: bool>(x: V) -> V {
+    if MASKED && !finite(x) { V::INFINITY } else { x }
+}
+
+/// What `x` is to the maximum.
+#[inline(always)]
+fn high<V: Real, const MASKED: bool>(x: V) -> V {
+    if MASKED && !finite(x) {
+        V::NEG_INFINITY
+    } else {
+        x
+    }
+}
+
 /// What `x` adds to [`Sums`].
 #[inline(always)]
 fn measure<V: Real, const MASKED: bool>(x: V, factor: f64, centre: f64) -> f64 {
@@ -246,7 +277,8 @@ fn finite<V: Real>(x: V) -> bool {
 }
 
 /// The sum of the lanes, by halves.
-#[inline(always)]
+#[cfg_attr(feature = "wide", inline(always))]
+#[cfg_attr(not(feature = "wide"), inline(never))]
 fn pairwise(mut lanes: [f64; LANES]) -> f64 {
     let mut width = LANES / 2;
     while width > 0 {

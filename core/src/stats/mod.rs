@@ -27,11 +27,14 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "wide")]
 pub use ahead::Prefetch;
 pub use channels::{ChannelStats, Channels};
 pub use decode::{decode_f32, decode_f64};
 pub use histogram::{Histogram, HistogramCounts};
-pub use summary::{BLOCK_BYTES, Partial, block, block_ahead};
+#[cfg(feature = "wide")]
+pub use summary::block_ahead;
+pub use summary::{BLOCK_BYTES, Partial, block};
 
 use crate::Dtype;
 use ahead::Ahead;
@@ -99,6 +102,9 @@ impl Stats {
 }
 
 /// Gathers a tensor's statistics from its bytes as they come.
+///
+/// Its way to the kernels is marked `#[inline]`, so that the crate that uses it decides
+/// how they are compiled: the module for browsers saves space everywhere else.
 #[derive(Clone, Debug)]
 pub struct Accumulator {
     dtype: Dtype,
@@ -125,6 +131,7 @@ impl Accumulator {
 
     /// Takes the tensor's next bytes. They may end anywhere, also within an
     /// element: any cutting gives the same result.
+    #[inline]
     pub fn update(&mut self, mut bytes: &[u8]) {
         if !self.rest.is_empty() {
             let missing = SUB_BYTES - self.rest.len();
@@ -148,6 +155,7 @@ impl Accumulator {
 
     /// The statistics of all bytes taken. A last element that is cut short is
     /// ignored.
+    #[inline]
     pub fn finish(mut self) -> Stats {
         let rest = core::mem::take(&mut self.rest);
         self.push(&rest);
@@ -156,6 +164,7 @@ impl Accumulator {
     }
 
     /// Takes a sub-block.
+    #[inline]
     fn push(&mut self, bytes: &[u8]) {
         self.current.merge(&summary::sub_block(
             self.dtype,

@@ -1,7 +1,9 @@
 //! Summaries of a tensor's parts, in a form that merges.
 
-use super::ahead::{Ahead, Prefetch};
-use super::element::{Bf16, C64, C128, F16, F32, F64};
+use super::ahead::Ahead;
+#[cfg(feature = "wide")]
+use super::ahead::Prefetch;
+use super::element::{Batches, Bf16, C64, C128, F16, F32, F64};
 use super::float::{self, FloatSummary};
 use super::integer::{self, IntSummary};
 use super::isa::Isa;
@@ -43,6 +45,7 @@ pub fn block(dtype: Dtype, bytes: &[u8]) -> Partial {
 
 /// The same, for bytes in main memory: `prefetch` is given those that will be needed
 /// soon, a few kilobytes at a time, and should ask for them without waiting.
+#[cfg(feature = "wide")]
 pub fn block_ahead(dtype: Dtype, bytes: &[u8], prefetch: Prefetch) -> Partial {
     let mut all = Partial::EMPTY;
     let mut ahead = Ahead::of(bytes, prefetch);
@@ -87,6 +90,7 @@ impl Default for Partial {
 
 /// Summarises a sub-block: [`SUB_BYTES`] bytes, or fewer at the tensor's end.
 /// `ahead` is what follows in the tensor.
+#[inline]
 pub(super) fn sub_block(dtype: Dtype, bytes: &[u8], ahead: &mut Ahead<'_>) -> Partial {
     if bytes.is_empty() {
         return Partial::EMPTY;
@@ -94,6 +98,7 @@ pub(super) fn sub_block(dtype: Dtype, bytes: &[u8], ahead: &mut Ahead<'_>) -> Pa
     Partial(sub_block_on(Isa::best(), dtype, bytes, ahead))
 }
 
+#[inline]
 pub(super) fn sub_block_on(isa: Isa, dtype: Dtype, bytes: &[u8], ahead: &mut Ahead<'_>) -> Kind {
     match dtype {
         Dtype::Bool => Kind::Int(isa.run(
@@ -132,30 +137,12 @@ pub(super) fn sub_block_on(isa: Isa, dtype: Dtype, bytes: &[u8], ahead: &mut Ahe
             #[inline(always)]
             || integer::u64s(bytes, ahead),
         )),
-        Dtype::F16 => Kind::Float(isa.run(
-            #[inline(always)]
-            || float::summarise::<F16, 2>(isa, bytes, ahead),
-        )),
-        Dtype::Bf16 => Kind::Float(isa.run(
-            #[inline(always)]
-            || float::summarise::<Bf16, 2>(isa, bytes, ahead),
-        )),
-        Dtype::F32 => Kind::Float(isa.run(
-            #[inline(always)]
-            || float::summarise::<F32, 4>(isa, bytes, ahead),
-        )),
-        Dtype::F64 => Kind::Float(isa.run(
-            #[inline(always)]
-            || float::summarise::<F64, 8>(isa, bytes, ahead),
-        )),
-        Dtype::C64 => Kind::Float(isa.run(
-            #[inline(always)]
-            || float::summarise::<C64, 8>(isa, bytes, ahead),
-        )),
-        Dtype::C128 => Kind::Float(isa.run(
-            #[inline(always)]
-            || float::summarise::<C128, 16>(isa, bytes, ahead),
-        )),
+        Dtype::F16 => floats(isa, &F16, bytes, ahead),
+        Dtype::Bf16 => floats(isa, &Bf16, bytes, ahead),
+        Dtype::F32 => floats(isa, &F32, bytes, ahead),
+        Dtype::F64 => floats(isa, &F64, bytes, ahead),
+        Dtype::C64 => floats(isa, &C64, bytes, ahead),
+        Dtype::C128 => floats(isa, &C128, bytes, ahead),
         Dtype::F8_E4M3 => Kind::Float(codes::eight_bits(&codes::E4M3, bytes, ahead)),
         Dtype::F8_E5M2 => Kind::Float(codes::eight_bits(&codes::E5M2, bytes, ahead)),
         Dtype::F8_E8M0 => Kind::Float(codes::eight_bits(&codes::E8M0, bytes, ahead)),
@@ -167,13 +154,32 @@ pub(super) fn sub_block_on(isa: Isa, dtype: Dtype, bytes: &[u8], ahead: &mut Ahe
     }
 }
 
+#[cfg(feature = "wide")]
+fn floats<S: Batches>(isa: Isa, source: &S, bytes: &[u8], ahead: &mut Ahead<'_>) -> Kind {
+    Kind::Float(isa.run(
+        #[inline(always)]
+        || float::summarise(source, bytes, ahead),
+    ))
+}
+
+/// One kernel for all dtypes with that kind of values.
+#[cfg(not(feature = "wide"))]
+fn floats<V: super::element::Real>(
+    isa: Isa,
+    source: &dyn Batches<Value = V>,
+    bytes: &[u8],
+    ahead: &mut Ahead<'_>,
+) -> Kind {
+    Kind::Float(isa.run(|| float::summarise(source, bytes, ahead)))
+}
+
 /// Brings bytes into the nearest cache.
 ///
 /// For where nothing can be asked for ahead. Reading one byte of every cache line keeps
 /// as many lines under way as the processor can; a kernel's arithmetic would fill its
-/// queues and leave memory idle. From main memory both together took a sixth (AVX-512)
-/// to a half (SSE2) less time than the kernel alone; from the cache, a few hundredths
-/// more.
+/// queues and leave memory idle. From main memory both together took a sixth (AVX-512) to a half (SSE2)
+/// less time than the kernel alone; from the cache, a few hundredths more.
+#[inline]
 fn touch(bytes: &[u8]) {
     let mut any = 0;
     for line in bytes.as_chunks::<64>().0 {

@@ -316,6 +316,7 @@ fn in_blocks(dtype: Dtype, bytes: &[u8]) -> Stats {
     all.finish()
 }
 
+#[cfg(feature = "wide")]
 #[test]
 fn asking_ahead_changes_nothing_and_asks_once() {
     use core::sync::atomic::{AtomicUsize, Ordering};

@@ -11,6 +11,7 @@ mod pinned;
 mod progress;
 mod random_access;
 mod reading;
+mod remote;
 mod round_trip;
 mod seekable;
 mod sharded;

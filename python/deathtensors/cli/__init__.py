@@ -36,6 +36,11 @@ _COMMANDS = {
     "merge": ("_edit", "join the shards of an index into one file"),
     "extract": ("_edit", "copy some tensors into a new file"),
     "view": ("_view", "look into a file in the browser"),
+    "hub-push": ("_hub", "push a file, or a sharded model, to the Hugging Face Hub"),
+    "hub-pull": ("_hub", "download a file, or a sharded model, from the Hub"),
+    "hub-list": ("_hub", "list the files of a repository of the Hub"),
+    "hub-info": ("_hub", "show what the Hub says about a repository"),
+    "hub-convert": ("_hub", "convert safetensors on the Hub, in place"),
 }
 
 _EPILOG = """\
@@ -113,8 +118,9 @@ def _run(words: list[str]) -> int:
     if chosen in _COMMANDS:
         # Only the module that is needed is loaded.
         module = import_module(f".{_COMMANDS[chosen][0]}", __name__)
-        getattr(module, f"add_{chosen}_arguments")(commands[chosen])
-        commands[chosen].set_defaults(run=getattr(module, f"run_{chosen}"))
+        name = chosen.replace("-", "_")
+        getattr(module, f"add_{name}_arguments")(commands[chosen])
+        commands[chosen].set_defaults(run=getattr(module, f"run_{name}"))
     args = parser.parse_args(words)
     if args.command is None:
         parser.error("a command is needed")

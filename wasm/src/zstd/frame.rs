@@ -3,6 +3,7 @@
 use super::huffman::Table as Huffman;
 use super::sequences::Tables;
 use super::xxh64::xxh64;
+use alloc::vec::Vec;
 
 const MAGIC: u32 = 0xfd2f_b528;
 const SKIPPABLE: u32 = 0x184d_2a50;

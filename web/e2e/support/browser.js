@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach } from "node:test";
 import { chromium } from "playwright-core";
+import { FLAGS } from "./chromium.js";
 import { steering } from "./hub.js";
 
 if (!process.env.E2E) throw new Error("run these tests with: npm run e2e --prefix web");
@@ -10,16 +11,6 @@ export const shared = JSON.parse(process.env.E2E);
 export const facts = shared.facts;
 export const hub = steering(shared.hub);
 export const viewerUrl = `${shared.site}/some/where/`;
-
-const FLAGS = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 
 let browser;
 const open = new Set();

@@ -3,6 +3,17 @@ import { accessSync, constants } from "node:fs";
 
 const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 
+/** How Chromium is started: without what would ask anybody else for anything. */
+export const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
 /** Where Chromium is. It is installed if need be: a test that does not run shows nothing. */
 export function findChromium() {
   const found = look();

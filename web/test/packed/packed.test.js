@@ -11,7 +11,7 @@ import { after, before, suite, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { build } from "vite";
-import { findChromium } from "../../e2e/support/chromium.js";
+import { FLAGS, findChromium } from "../../e2e/support/chromium.js";
 import { serve } from "../server.js";
 import { fixtures, makeFixtures, root } from "../support.js";
 
@@ -126,19 +126,7 @@ suite("in Chromium", () => {
     write("plain.html", html(null));
     await build({ root: project, logLevel: "error", build: { target: "es2022" } });
     pages = await serveFolder(project);
-    const executablePath = findChromium();
-    browser = await chromium.launch({
-      executablePath,
-      args: [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-      ],
-    });
+    browser = await chromium.launch({ executablePath: findChromium(), args: FLAGS });
   });
   after(async () => {
     await browser?.close();

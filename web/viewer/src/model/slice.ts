@@ -38,3 +38,35 @@ export function within(wish: Span, total: number, most: number): Required<Span> 
   const count = Math.min(most, Math.max(1, wish.count), Math.ceil((total - start) / step));
   return { start, count: Math.max(0, count), step };
 }
+
+/** The shortest part that is worth looking at. */
+const SHORTEST = 8;
+
+/** The same part elsewhere, `by` values further on, or as far as there is anything. */
+export function moved(span: Required<Span>, total: number, by: number): Required<Span> {
+  const { start, count, step } = span;
+  const last = Math.max(0, total - (count - 1) * step - 1);
+  return { start: clamp(start + by, last), count, step };
+}
+
+/**
+ * A part `factor` times as long, in which the place that is at `at` of the whole length stays where
+ * it is. No more than `most` values of it are shown, in steps if need be.
+ */
+export function zoomed(
+  span: Required<Span>,
+  total: number,
+  most: number,
+  factor: number,
+  at = 0.5,
+): Required<Span> {
+  const now = Math.min(span.count * span.step, total - span.start);
+  const length = Math.min(total, Math.max(SHORTEST, Math.round(now * factor)));
+  const step = Math.max(1, Math.ceil(length / most));
+  const start = clamp(Math.round(span.start + (now - length) * at), total - length);
+  return { start, count: Math.ceil(length / step), step };
+}
+
+function clamp(value: number, most: number): number {
+  return Math.max(0, Math.min(most, value));
+}

@@ -7,7 +7,6 @@ import { Task } from "./task.ts";
 
 export const verification = new Task<VerifyReport>();
 export const comparison = new Task<Difference>();
-export const comparing = signal(false);
 
 /** What is known of each tensor so far. */
 export const sound = signal<ReadonlyMap<string, boolean | undefined>>(new Map());

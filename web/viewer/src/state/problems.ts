@@ -117,6 +117,24 @@ const WORDS: readonly (readonly [RegExp, Words])[] = [
       `Check the address and the connection, then try again. ${DOWNLOAD}`,
     ],
   ],
+  [
+    /^io\./,
+    [
+      "The file can no longer be read",
+      "It was changed, moved or deleted since it was chosen, or is a folder. Choose it again.",
+    ],
+  ],
+  [
+    /^not_found\.file/,
+    [
+      "A file that belongs to it is not here",
+      "A model in several files takes all of them: drop the index and its shards together, or the folder that holds them.",
+    ],
+  ],
+  [
+    /^not_found\./,
+    ["There is no such tensor", "Choose one from the list: the file holds none of this name."],
+  ],
   [/^internal\./, FAULT],
   [
     /^usage\.source/,

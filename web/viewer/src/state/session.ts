@@ -1,5 +1,6 @@
 import { effect, signal, untracked } from "@preact/signals";
 import { type HubEntry, listHub, openTensorFile, type TensorFile } from "deathtensors";
+import { chosenOf } from "./drops.ts";
 import { go, localFile, look, place } from "./location.ts";
 import { isAbort, type Problem, problem } from "./problems.ts";
 import { hubTyped, token } from "./settings.ts";
@@ -38,7 +39,13 @@ export const opened = signal<Opened | undefined>(undefined);
 export const other = signal<Opened | undefined>(undefined);
 export const opening = signal<Opening | undefined>(undefined);
 export const listing = signal<Listing | undefined>(undefined);
+/** Whether a second file is looked at, or asked for. */
+export const comparing = signal(false);
 export const failure = signal<Problem | undefined>(undefined);
+/** What was given up while it was being opened. */
+export const givenUp = signal<string | undefined>(undefined);
+/** Which side failed or was given up last. */
+let lastSide: Side = "main";
 
 /** Files that were dropped or picked together: one to open, and those beside it. */
 interface LocalFiles {
@@ -92,13 +99,9 @@ export function openSource(side: Side, text: string) {
 
 let lastLocal = Date.now();
 
-/** Asked for by dropping or picking files. */
+/** Asked for by dropping or picking files. Two that are whole are opened to be compared. */
 export function openLocal(side: Side, given: Iterable<File>) {
-  const all = [...given];
-  // Of an index and its shards, the index.
-  const shard = ({ name }: File) => /-\d{4,}-of-\d{4,}\./.test(name);
-  const index = all.find(({ name }) => name.endsWith(".index.json"));
-  const main = index ?? all.find((file) => !shard(file)) ?? all[0];
+  const { main, second, all } = chosenOf([...given]);
   if (!main) return;
   const files = { main, all };
   if (side === "other") {
@@ -108,14 +111,22 @@ export function openLocal(side: Side, given: Iterable<File>) {
   }
   locals.set(++lastLocal, files);
   go({}, { local: lastLocal });
+  comparing.value = second !== undefined;
+  if (second) void open("other", second.name, { main: second, all });
 }
 
 export function retry() {
-  const text = localFile.value === undefined ? (place.value.source ?? SAMPLE) : undefined;
-  if (text) void openText("main", text);
+  const { source = SAMPLE, compare } = place.value;
+  if (lastSide === "other" && compare) void openText("other", compare);
+  else if (localFile.value === undefined) void openText("main", source);
+  else void openNamed("main", "local", String(localFile.value));
 }
 
 export function cancelOpening() {
+  if (opening.value) {
+    givenUp.value = opening.value.tried;
+    lastSide = opening.value.side;
+  }
   for (const side of ["main", "other"] as const) under[side]?.abort();
   opening.value = undefined;
 }
@@ -148,7 +159,7 @@ async function openText(side: Side, text: string) {
     wanted = target(text, hub());
   } catch (error) {
     const begun = begin(side, text);
-    failed(begun, text, error);
+    failed(side, begun, text, error);
     return ended(begun);
   }
   if (wanted.kind === "file") return open(side, text, wanted.address);
@@ -157,7 +168,7 @@ async function openText(side: Side, text: string) {
     const entries = await listHub(wanted.text, { ...access(), signal: begun.signal });
     if (!begun.signal.aborted) listing.value = { side, place: wanted.place, entries };
   } catch (error) {
-    failed(begun, text, error);
+    failed(side, begun, text, error);
   } finally {
     ended(begun);
   }
@@ -181,7 +192,7 @@ async function open(side: Side, tried: string, source: string | LocalFiles) {
     if (side === "main") opened.value = result;
     else other.value = result;
   } catch (error) {
-    failed(begun, tried, error);
+    failed(side, begun, tried, error);
   } finally {
     ended(begun);
   }
@@ -198,6 +209,7 @@ function begin(side: Side, tried: string): AbortController {
   under[side] = controller;
   close(side);
   failure.value = undefined;
+  givenUp.value = undefined;
   listing.value = undefined;
   opening.value = { side, tried, done: 0, total: 0 };
   return controller;
@@ -209,8 +221,10 @@ function close(side: Side) {
   slot.value = undefined;
 }
 
-function failed({ signal }: AbortController, tried: string, error: unknown) {
-  if (!signal.aborted && !isAbort(error)) failure.value = problem(tried, error);
+function failed(side: Side, { signal }: AbortController, tried: string, error: unknown) {
+  if (signal.aborted || isAbort(error)) return;
+  lastSide = side;
+  failure.value = problem(tried, error);
 }
 
 function ended({ signal }: AbortController) {

@@ -44,7 +44,8 @@ export function percent(share: number): string {
   if (value === 0) return `0${SPACE}%`;
   if (value < 0.01) return `<${SPACE}0.01${SPACE}%`;
   if (value > 99.9 && value < 100) return `>${SPACE}99.9${SPACE}%`;
-  const digits = value < 0.1 ? 2 : value < 10 ? 1 : 0;
+  const digits = value < 0.1 ? 2 : value < 10 || value >= 99.5 ? 1 : 0;
+  if (value === 100) return `100${SPACE}%`;
   return `${value.toFixed(digits)}${SPACE}%`;
 }
 

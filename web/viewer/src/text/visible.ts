@@ -14,6 +14,11 @@ export function visible(text: string): string {
   return text.replace(HIDDEN, written);
 }
 
+/** The same for a whole name: spaces alone would not be seen either. */
+export function visibleName(name: string): string {
+  return name.trim() === "" ? name.replace(/./gsu, written) : visible(name);
+}
+
 /** The same for text that may have lines and tabs, such as metadata. */
 export function visibleLines(text: string): string {
   return text.replace(HIDDEN, (character) =>

@@ -1,8 +1,20 @@
 import { useSignal } from "@preact/signals";
-import { comparing } from "../state/checks.ts";
+import { filesOf, linkOf } from "../state/drops.ts";
 import { drawer, tab } from "../state/finder.ts";
 import { place } from "../state/location.ts";
-import { failure, listing, type Opened, opened, opening, openLocal } from "../state/session.ts";
+import { type Problem, problem } from "../state/problems.ts";
+import {
+  comparing,
+  failure,
+  givenUp,
+  listing,
+  type Opened,
+  opened,
+  opening,
+  openLocal,
+  openSource,
+  retry,
+} from "../state/session.ts";
 import { visible } from "../text/visible.ts";
 import { FilePage } from "./file-page.tsx";
 import { Finder } from "./finder.tsx";
@@ -18,7 +30,7 @@ export function App() {
   const drop = (event: DragEvent) => {
     event.preventDefault();
     dragging.value = false;
-    openLocal(comparing.value && opened.value ? "other" : "main", event.dataTransfer?.files ?? []);
+    if (event.dataTransfer) void take(event.dataTransfer);
   };
   return (
     // biome-ignore lint/a11y/noStaticElementInteractions: files may be dropped anywhere
@@ -67,6 +79,33 @@ export function App() {
   );
 }
 
+async function take(transfer: DataTransfer) {
+  const side = comparing.value && opened.value ? "other" : "main";
+  const link = linkOf(transfer);
+  if (transfer.files.length === 0 && link !== undefined) {
+    openSource(side, link);
+    return;
+  }
+  try {
+    const files = await filesOf(transfer);
+    if (files.length > 0) openLocal(side, files);
+    else failure.value = nothingDropped();
+  } catch (error) {
+    failure.value = problem("read what was dropped", error);
+  }
+}
+
+function nothingDropped(): Problem {
+  return {
+    tried: "open what was dropped",
+    title: "There was no file in it",
+    message: "a folder without files, or something that is no file",
+    kind: "usage",
+    code: "viewer.nothing_dropped",
+    advice: "Drop a tensor file, several shards with their index, or the folder that holds them.",
+  };
+}
+
 function skip() {
   document.getElementById("main")?.focus();
 }
@@ -78,6 +117,14 @@ function Content() {
     <>
       {failure.value && <ProblemCard problem={failure.value} retry />}
       {opening.value && <Opening />}
+      {givenUp.value !== undefined && (
+        <p class="notice" role="status" data-testid="given-up">
+          Opening {visible(givenUp.value)} was cancelled.{" "}
+          <button type="button" onClick={retry}>
+            Open it
+          </button>
+        </p>
+      )}
       {listing.value && <HubList listing={listing.value} />}
       {file && tensor === undefined && <FilePage key={file} opened={opened.value as Opened} />}
       {file && tensor !== undefined && file.has(tensor) && (

@@ -7,7 +7,7 @@ import type { Opened } from "../state/session.ts";
 import * as numbers from "../text/numbers.ts";
 import { useTask, useWidth } from "./hooks.ts";
 import { ProblemCard } from "./problem.tsx";
-import { ProgressBar } from "./progress.tsx";
+import { Cancelled, ProgressBar } from "./progress.tsx";
 import { SampleShare } from "./sample-share.tsx";
 
 const HEIGHT = 180;
@@ -21,14 +21,15 @@ export function Channels({ now, info }: { now: Opened; info: TensorInfo }) {
   const { whole, sample } = budget(now);
   const sampled = info.nbytes > whole && !all.value;
   const usable = info.shape.length > 0 && info.elements > 0;
-  useEffect(() => {
-    if (!usable) return;
-    void task.run(`measure axis ${axis.value} of ${info.name}`, (work) =>
+  const measure = () =>
+    task.run(`measure axis ${axis.value} of ${info.name}`, (work) =>
       now.file.channelStats(info.name, axis.value, {
         ...work,
         ...(sampled && { maxBytes: sample }),
       }),
     );
+  useEffect(() => {
+    if (usable) void measure();
   }, [now, info, axis.value, sampled, sample, usable, task]);
   if (!usable) return <p class="nothing">A scalar or empty tensor has no rows or columns.</p>;
   const stats = task.result.value;
@@ -65,7 +66,10 @@ export function Channels({ now, info }: { now: Opened; info: TensorInfo }) {
       {task.running.value && (
         <ProgressBar what="Reading" progress={task.progress.value} cancel={() => task.cancel()} />
       )}
-      {task.failure.value && <ProblemCard problem={task.failure.value} />}
+      {task.cancelled.value && !stats && <Cancelled again={() => void measure()} />}
+      {task.failure.value && (
+        <ProblemCard problem={task.failure.value} again={() => void measure()} />
+      )}
       {stats && <Chart stats={stats} />}
       {stats && <Loudest stats={stats} />}
     </section>
@@ -84,7 +88,10 @@ function Chart({ stats }: { stats: ChannelStats }) {
   const low = known.reduce((least, { column }) => Math.min(least, column.min), Infinity);
   const high = known.reduce((most, { column }) => Math.max(most, column.max), -Infinity);
   const each = width / columns.length;
-  const y = (value: number) => 4 + ((HEIGHT - 8) * (high - value)) / (high - low || 1);
+  // Halves, since the span of two doubles can be too large for a double.
+  const span = high / 2 - low / 2 || 1;
+  const y = (value: number) =>
+    4 + (HEIGHT - 8) * Math.max(0, Math.min(1, (high / 2 - value / 2) / span));
   const band = (upper: (one: Column) => number, lower: (one: Column) => number) =>
     [
       ...known.map(({ column, x }) => `${x.toFixed(1)},${y(upper(column)).toFixed(1)}`),

@@ -1,9 +1,9 @@
 import { useSignal } from "@preact/signals";
 import type { Difference } from "deathtensors";
 import { useRef } from "preact/hooks";
-import { bytesToCompare, compareNow, comparing, comparison } from "../state/checks.ts";
+import { bytesToCompare, compareNow, comparison } from "../state/checks.ts";
 import { place } from "../state/location.ts";
-import { closeOther, opened, openLocal, openSource, other } from "../state/session.ts";
+import { closeOther, comparing, opened, openLocal, openSource, other } from "../state/session.ts";
 import * as numbers from "../text/numbers.ts";
 import { baseName, visible } from "../text/visible.ts";
 import { openTensor } from "./keys.ts";

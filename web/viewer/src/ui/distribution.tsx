@@ -8,7 +8,7 @@ import * as numbers from "../text/numbers.ts";
 import { Histogram } from "./histogram.tsx";
 import { useTask } from "./hooks.ts";
 import { ProblemCard } from "./problem.tsx";
-import { ProgressBar } from "./progress.tsx";
+import { Cancelled, ProgressBar } from "./progress.tsx";
 import { SampleShare } from "./sample-share.tsx";
 
 const BINS = 64;
@@ -25,8 +25,8 @@ export function Distribution({ now, info }: { now: Opened; info: TensorInfo }) {
   const { whole, sample } = budget(now);
   const sampled = info.nbytes > whole && !all.value;
 
-  useEffect(() => {
-    void task.run(`measure ${info.name}`, async ({ signal, onProgress }) => {
+  const measure = () =>
+    task.run(`measure ${info.name}`, async ({ signal, onProgress }) => {
       const options = { signal, ...(sampled && { maxBytes: sample }) };
       // Two passes, of which the second finds the bytes in the cache if they fit it.
       const stats = await now.file.stats(info.name, {
@@ -38,12 +38,11 @@ export function Distribution({ now, info }: { now: Opened; info: TensorInfo }) {
       const histogram = await now.file.histogram(info.name, {
         ...options,
         bins: BINS,
-        range: [low, high],
         onProgress: (done, total) => onProgress(total + done, 2 * total),
       });
       return { stats, histogram };
     });
-  }, [now, info, sampled, sample, task]);
+  useEffect(() => void measure(), [now, info, sampled, sample, task]);
 
   const { stats, histogram } = task.result.value ?? {};
   return (
@@ -70,7 +69,10 @@ export function Distribution({ now, info }: { now: Opened; info: TensorInfo }) {
           }}
         />
       )}
-      {task.failure.value && <ProblemCard problem={task.failure.value} />}
+      {task.cancelled.value && !stats && <Cancelled again={() => void measure()} />}
+      {task.failure.value && (
+        <ProblemCard problem={task.failure.value} again={() => void measure()} />
+      )}
       {stats && isComplex(stats.dtype) && <p class="under">of the magnitudes</p>}
       {stats && <StatsList stats={stats} />}
       {histogram && <Histogram histogram={histogram} />}

@@ -1,8 +1,7 @@
 import type { FileFacts } from "deathtensors";
-import { comparing } from "../state/checks.ts";
 import { dtypes } from "../state/finder.ts";
 import { place } from "../state/location.ts";
-import type { Opened } from "../state/session.ts";
+import { comparing, type Opened } from "../state/session.ts";
 import * as numbers from "../text/numbers.ts";
 import { baseName, visible } from "../text/visible.ts";
 import { ByteMap } from "./byte-map.tsx";
@@ -98,6 +97,8 @@ function factsOf(facts: FileFacts): Fact[] {
     ["checksum", "Checksum", facts.checksum ? "SHA-256 footer" : "none", facts.checksum],
     ["digests", "Digests", facts.digests ? "one for every tensor" : "none", facts.digests],
   ];
+  if (facts.createdBy)
+    list.push(["created-by", "Written by", visible(facts.createdBy), facts.createdBy]);
   if (facts.root)
     list.push([
       "root",
@@ -106,8 +107,6 @@ function factsOf(facts: FileFacts): Fact[] {
       facts.root,
       "SHA-256 that stands for all names, shapes and bytes",
     ]);
-  if (facts.createdBy)
-    list.push(["created-by", "Written by", visible(facts.createdBy), facts.createdBy]);
   if (facts.commit) list.push(["commit", "Commit", visible(facts.commit), facts.commit]);
   return list;
 }

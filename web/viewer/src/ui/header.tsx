@@ -1,9 +1,8 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { comparing } from "../state/checks.ts";
 import { drawer } from "../state/finder.ts";
 import { localFile, look, place } from "../state/location.ts";
-import { opened, openLocal, openSource } from "../state/session.ts";
+import { comparing, opened, openLocal, openSource } from "../state/session.ts";
 import { theme, toggleTheme } from "../state/settings.ts";
 import { AccessPanel } from "./access.tsx";
 import { focusSoon } from "./focus.ts";

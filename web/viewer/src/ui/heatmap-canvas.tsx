@@ -1,10 +1,12 @@
 import { useSignal } from "@preact/signals";
 import type { Span, Window } from "deathtensors";
 import { useEffect, useMemo, useRef } from "preact/hooks";
+import { exactAt } from "../model/exact.ts";
 import { mapFor, paint, scaleOf } from "../model/scale.ts";
 import { theme } from "../state/settings.ts";
 import * as numbers from "../text/numbers.ts";
 import { visible } from "../text/visible.ts";
+import { type Steer, useDrag, useWheel } from "./heatmap-drag.ts";
 import { useWidth } from "./hooks.ts";
 import { Legend } from "./legend.tsx";
 
@@ -15,12 +17,18 @@ interface Props {
   name: string;
   /** Whether another picture is on the way. */
   waiting: boolean;
+  steer: Steer;
+  /** Whether there is more than is shown. */
+  more: boolean;
 }
 
 const HIGHEST = 420;
+/** Whether there is a mouse or the like. */
+const HOVERS = matchMedia("(hover: hover)").matches;
 
 /** The picture itself: one pixel of the canvas for one value, enlarged by a whole number. */
-export function HeatmapCanvas({ window, rows, columns, name, waiting }: Props) {
+export function HeatmapCanvas(props: Props) {
+  const { window, rows, columns, name, waiting, steer, more } = props;
   const box = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const width = useWidth(box);
@@ -36,9 +44,13 @@ export function HeatmapCanvas({ window, rows, columns, name, waiting }: Props) {
   }, [window, scale, map]);
 
   const [across, down] = enlarge(window, width);
+  const drag = useDrag([across, down], steer);
+  useWheel(canvas, steer);
+  const [draggedDown, draggedAcross] = drag.by.value;
   const at = cell.value;
   const inside = at && at.row < window.rows && at.column < window.columns ? at : undefined;
-  const value = inside && window.values[inside.row * window.columns + inside.column];
+  const nth = inside && inside.row * window.columns + inside.column;
+  const value = nth === undefined ? undefined : exactAt(window, nth);
 
   const point = (event: PointerEvent) => {
     const { left, top } = (event.currentTarget as HTMLElement).getBoundingClientRect();
@@ -47,11 +59,22 @@ export function HeatmapCanvas({ window, rows, columns, name, waiting }: Props) {
     if (row >= 0 && column >= 0) cell.value = { row, column };
   };
   const keys = (event: KeyboardEvent) => {
+    const factor = { "+": 0.5, "=": 0.5, "-": 2 }[event.key];
+    if (factor && !event.ctrlKey && !event.metaKey) {
+      event.preventDefault();
+      steer.zoom(factor);
+      return;
+    }
     const by = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[
       event.key
     ];
     if (!by) return;
     event.preventDefault();
+    if (event.shiftKey) {
+      const half = (count: number) => Math.max(1, Math.floor(count / 2));
+      steer.move((by[0] as number) * half(rows.count), (by[1] as number) * half(columns.count));
+      return;
+    }
     const { row, column } = inside ?? { row: 0, column: -1 };
     cell.value = {
       row: clamp(row + (by[0] as number), window.rows),
@@ -66,10 +89,14 @@ export function HeatmapCanvas({ window, rows, columns, name, waiting }: Props) {
             ref={canvas}
             width={window.columns}
             height={window.rows}
-            style={{ width: `${window.columns * across}px`, height: `${window.rows * down}px` }}
+            style={{
+              width: `${window.columns * across}px`,
+              height: `${window.rows * down}px`,
+              transform: `translate(${draggedAcross * across}px, ${draggedDown * down}px)`,
+            }}
             tabIndex={0}
             role="img"
-            aria-label={`Heatmap of ${visible(name)}, ${window.rows} rows by ${window.columns} columns, from ${numbers.figure(scale.low)} to ${numbers.figure(scale.high)}. Arrow keys read values.`}
+            aria-label={`Heatmap of ${visible(name)}, ${window.rows} rows by ${window.columns} columns, from ${numbers.figure(scale.low)} to ${numbers.figure(scale.high)}. Arrow keys read values; with Shift they move the picture; plus and minus zoom.`}
             aria-describedby="heatmap-value"
             data-testid="heatmap"
             data-ready={!waiting}
@@ -82,8 +109,17 @@ export function HeatmapCanvas({ window, rows, columns, name, waiting }: Props) {
             data-low={scale.low}
             data-high={scale.high}
             data-map={scale.diverging ? "diverging" : "sequential"}
-            onPointerMove={point}
-            onPointerDown={point}
+            data-more={more}
+            onPointerMove={(event) => {
+              point(event);
+              if (more) drag.follow(event);
+            }}
+            onPointerDown={(event) => {
+              point(event);
+              if (more) drag.begin(event);
+            }}
+            onPointerUp={drag.drop}
+            onPointerCancel={drag.end}
             onKeyDown={keys}
           />
           {inside && (
@@ -100,19 +136,24 @@ export function HeatmapCanvas({ window, rows, columns, name, waiting }: Props) {
           )}
         </div>
       </div>
-      <Legend scale={scale} map={map} values={window.values.length} pointed={value} />
+      <Legend
+        scale={scale}
+        map={map}
+        values={window.values.length}
+        pointed={nth === undefined ? undefined : window.values[nth]}
+      />
       <p
         class="under"
         id="heatmap-value"
         data-testid="heatmap-value"
         aria-live="polite"
-        data-value={value}
+        data-value={value === undefined ? undefined : numbers.exactly(value)}
         data-row={inside && rows.start + inside.row * rows.step}
         data-column={inside && columns.start + inside.column * columns.step}
       >
         {inside && value !== undefined
           ? `row ${numbers.whole(rows.start + inside.row * rows.step)}, column ${numbers.whole(columns.start + inside.column * columns.step)}: ${numbers.figure(value, 6)}`
-          : `${spanWords("rows", rows)}, ${spanWords("columns", columns)}; point at a value to read it`}
+          : `${spanWords("rows", rows)}, ${spanWords("columns", columns)}; point at a value to read it${more && HOVERS ? ", drag to move" : ""}${HOVERS ? ", Ctrl and wheel to zoom" : ""}`}
       </p>
     </div>
   );

@@ -3,6 +3,7 @@ import { type Slice, TALLEST, WIDEST, within } from "../model/slice.ts";
 import type { View } from "../state/location.ts";
 import * as numbers from "../text/numbers.ts";
 import type { Mode } from "./heatmap.tsx";
+import type { Steer } from "./heatmap-drag.ts";
 
 interface Props {
   info: TensorInfo;
@@ -10,12 +11,14 @@ interface Props {
   rows: Required<Span>;
   columns: Required<Span>;
   change: (next: Partial<View>) => void;
+  steer: Steer;
   mode?: Mode;
   chooseMode?: (mode: Mode) => void;
 }
 
 /** Which axes run down and across, where on the others, and which part of the slice. */
-export function HeatmapPickers({ info, slice, rows, columns, change, mode, chooseMode }: Props) {
+export function HeatmapPickers(props: Props) {
+  const { info, slice, rows, columns, change, steer, mode, chooseMode } = props;
   const { axes, index } = slice;
   const turn = (at: 0 | 1, axis: number) => {
     if (!axes) return;
@@ -27,7 +30,7 @@ export function HeatmapPickers({ info, slice, rows, columns, change, mode, choos
   };
   const others = info.shape
     .map((size, axis) => ({ size, axis }))
-    .filter(({ axis }) => !axes?.includes(axis));
+    .filter(({ size, axis }) => size > 1 && !axes?.includes(axis));
   return (
     <div class="pickers">
       {mode && chooseMode && (
@@ -90,6 +93,26 @@ export function HeatmapPickers({ info, slice, rows, columns, change, mode, choos
         most={WIDEST}
         choose={(span) => change({ columns: span })}
       />
+      <span class="zoom" role="group" aria-label="Zoom">
+        {(
+          [
+            ["zoom-out", "−", "Zoom out (−)", 2],
+            ["zoom-in", "+", "Zoom in (+)", 0.5],
+          ] as const
+        ).map(([testid, sign, words, factor]) => (
+          <button
+            key={testid}
+            type="button"
+            class="icon"
+            data-testid={testid}
+            aria-label={words.replace(/ \(.*/, "")}
+            title={words}
+            onClick={() => steer.zoom(factor)}
+          >
+            {sign}
+          </button>
+        ))}
+      </span>
     </div>
   );
 }

@@ -2,21 +2,39 @@ import { useSignal } from "@preact/signals";
 import type { Span, TensorInfo, Window } from "deathtensors";
 import { useEffect, useMemo } from "preact/hooks";
 import { budget } from "../model/budget.ts";
-import { overview, type Slice, sliceOf, TALLEST, WIDEST, within } from "../model/slice.ts";
+import { difference } from "../model/exact.ts";
+import {
+  moved,
+  overview,
+  type Slice,
+  sliceOf,
+  TALLEST,
+  WIDEST,
+  within,
+  zoomed,
+} from "../model/slice.ts";
 import { look, place, type View } from "../state/location.ts";
 import { type Opened, other } from "../state/session.ts";
 import * as numbers from "../text/numbers.ts";
 import { HeatmapCanvas } from "./heatmap-canvas.tsx";
+import type { Steer } from "./heatmap-drag.ts";
 import { HeatmapPickers } from "./heatmap-pickers.tsx";
 import { useTask } from "./hooks.ts";
 import { ProblemCard } from "./problem.tsx";
-import { ProgressBar } from "./progress.tsx";
+import { Cancelled, ProgressBar } from "./progress.tsx";
 
 export type Mode = "this" | "other" | "difference";
 
+/** What is shown, and where it stands in the slice. */
+interface Picture {
+  readonly window: Window;
+  readonly rows: Required<Span>;
+  readonly columns: Required<Span>;
+}
+
 /** A picture of any 2-D slice, a pixel for a value. */
 export function Heatmap({ now, info }: { now: Opened; info: TensorInfo }) {
-  const task = useTask<Window>();
+  const task = useTask<Picture>();
   const second = other.value?.file;
   const comparable =
     second?.has(info.name) && sameShape(second.info(info.name).shape, info.shape)
@@ -32,23 +50,37 @@ export function Heatmap({ now, info }: { now: Opened; info: TensorInfo }) {
   const most = budget(now).whole;
   const [rows, columns] = useMemo(() => spans(slice, view, bytes, most), [slice, key, bytes, most]);
 
-  useEffect(() => {
-    void task.run(`read a slice of ${info.name}`, async (work) => {
+  const draw = () =>
+    task.run(`read a slice of ${info.name}`, async (work) => {
       const { axes, index } = slice;
       const request = { ...(axes && { axes }), index, rows, columns };
       const read = (file: Opened["file"], part: typeof work) =>
         file.getWindow(info.name, { ...request, ...part });
-      if (!comparable || mode === "this") return read(now.file, work);
-      if (mode === "other") return read(comparable, work);
+      const picture = (window: Window) => ({ window, rows, columns });
+      if (!comparable || mode === "this") return picture(await read(now.file, work));
+      if (mode === "other") return picture(await read(comparable, work));
       const [a, b] = await Promise.all([
         read(now.file, work),
         read(comparable, { ...work, onProgress: () => {} }),
       ]);
-      return { ...a, values: a.values.map((value, i) => (b.values[i] as number) - value) };
+      return picture(difference(a, b));
     });
-  }, [now, info, slice, rows, columns, comparable, mode, task]);
+  useEffect(() => void draw(), [now, info, slice, rows, columns, comparable, mode, task]);
 
   const change = (next: Partial<View>) => look({ view: { ...view, ...next } }, true);
+  const steer: Steer = {
+    move: (down, across) =>
+      change({
+        rows: moved(rows, slice.rows, down * rows.step),
+        columns: moved(columns, slice.columns, across * columns.step),
+      }),
+    zoom: (factor, [down, across] = [0.5, 0.5]) =>
+      change({
+        rows: zoomed(rows, slice.rows, TALLEST, factor, down),
+        columns: zoomed(columns, slice.columns, WIDEST, factor, across),
+      }),
+  };
+  const more = !covers(rows, slice.rows) || !covers(columns, slice.columns);
   const shown = rows.count * columns.count;
   const total = slice.rows * slice.columns;
   return (
@@ -64,7 +96,7 @@ export function Heatmap({ now, info }: { now: Opened; info: TensorInfo }) {
             <span data-testid="heatmap-share" data-value={shown / total}>
               {numbers.percent(shown / total)} of the slice
             </span>
-            {!covers(rows, slice.rows) || !covers(columns, slice.columns) ? (
+            {more ? (
               <button
                 type="button"
                 data-testid="heatmap-overview"
@@ -88,6 +120,7 @@ export function Heatmap({ now, info }: { now: Opened; info: TensorInfo }) {
         rows={rows}
         columns={columns}
         change={change}
+        steer={steer}
         {...(comparable && {
           mode,
           chooseMode: (next: Mode) => {
@@ -96,20 +129,23 @@ export function Heatmap({ now, info }: { now: Opened; info: TensorInfo }) {
         })}
       />
       {task.running.value && (
-        <ProgressBar
-          what="Reading the slice"
-          progress={task.progress.value}
-          cancel={() => task.cancel()}
-        />
+        <div class={task.result.value ? "progress-over" : ""}>
+          <ProgressBar
+            what="Reading the slice"
+            progress={task.progress.value}
+            cancel={() => task.cancel()}
+          />
+        </div>
       )}
-      {task.failure.value && <ProblemCard problem={task.failure.value} />}
+      {task.cancelled.value && !task.result.value && <Cancelled again={() => void draw()} />}
+      {task.failure.value && <ProblemCard problem={task.failure.value} again={() => void draw()} />}
       {task.result.value && (
         <HeatmapCanvas
-          window={task.result.value}
-          rows={rows}
-          columns={columns}
+          {...task.result.value}
           name={info.name}
           waiting={task.running.value}
+          steer={steer}
+          more={more}
         />
       )}
     </section>

@@ -8,6 +8,8 @@ const KEYS: readonly (readonly [string[], string])[] = [
   [["↑", "↓"], "move through a list; also Page Up, Page Down, Home, End"],
   [["←", "→"], "close and open a folder of the tree"],
   [["Enter"], "open what is marked"],
+  [["+", "−"], "zoom the picture of values; also Ctrl and the wheel"],
+  [["Shift", "↑"], "move the picture; also by dragging"],
   [["["], "previous tensor"],
   [["]"], "next tensor"],
   [["f"], "the file’s own page"],

@@ -19,7 +19,7 @@ export function Histogram({ histogram }: { histogram: Counts }) {
   const bin = (WIDTH - LEFT) / counts.length;
   const low = edges[0] ?? 0;
   const high = edges[counts.length] ?? 0;
-  const zero = low < 0 && high > 0 ? LEFT + ((WIDTH - LEFT) * -low) / (high - low) : undefined;
+  const zero = low < 0 && high > 0 ? LEFT + (WIDTH - LEFT) * (-low / (high - low)) : undefined;
   const at = pointed.value;
   return (
     <figure class="histogram">
@@ -86,7 +86,7 @@ export function Histogram({ histogram }: { histogram: Counts }) {
       </svg>
       <figcaption class="under">
         {at === undefined
-          ? "count per bin, logarithmic"
+          ? `count per bin, logarithmic${below + above > 0 ? `; ${numbers.plural(below + above, "value")} beyond the ends` : ""}`
           : `${numbers.figure(edges[at] ?? 0)} to ${numbers.figure(edges[at + 1] ?? 0)}: ${numbers.plural(counts[at] ?? 0, "value")}`}
       </figcaption>
       <details>

@@ -1,5 +1,5 @@
 import type { Ranges } from "../text/search.ts";
-import { visible } from "../text/visible.ts";
+import { visible, visibleName } from "../text/visible.ts";
 
 interface Props {
   /** The part of the name that is shown. */
@@ -15,6 +15,7 @@ export function Name({ text, ranges = [], offset = 0 }: Props) {
   return (
     <span class="name" title={visible(text)}>
       {cut > 0 && <span class="name-head">{marked(text, ranges, offset, 0, cut)}</span>}
+      {text.trim() === "" && <span class="quiet">{visibleName(text) || "(nothing)"}</span>}
       <span class="name-tail">{marked(text, ranges, offset, cut, text.length)}</span>
     </span>
   );

@@ -2,8 +2,16 @@ import type { Problem } from "../state/problems.ts";
 import { openSource, retry, SAMPLE } from "../state/session.ts";
 import { visible } from "../text/visible.ts";
 
+interface Props {
+  problem: Problem;
+  /** Whether it was about opening a file. */
+  retry?: boolean;
+  /** Does once more what failed. */
+  again?: () => void;
+}
+
 /** A failure: what was tried, what came back, what the reader can do. */
-export function ProblemCard({ problem, ...options }: { problem: Problem; retry?: boolean }) {
+export function ProblemCard({ problem, again, ...options }: Props) {
   const rows: [string, string | undefined][] = [
     ["Tried", problem.tried],
     ["Came back", problem.message],
@@ -40,6 +48,13 @@ export function ProblemCard({ problem, ...options }: { problem: Problem; retry?:
         </div>
       </dl>
       <p data-testid="error-advice">{problem.advice}</p>
+      {again && (
+        <div class="actions">
+          <button type="button" data-testid="again" onClick={again}>
+            Try again
+          </button>
+        </div>
+      )}
       {options.retry && (
         <div class="actions">
           <button type="button" onClick={retry}>

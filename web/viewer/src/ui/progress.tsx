@@ -7,6 +7,18 @@ interface Props {
   cancel: () => void;
 }
 
+/** Work that was given up before anything came of it, with a way back. */
+export function Cancelled({ again }: { again: () => void }) {
+  return (
+    <p class="notice" data-testid="cancelled">
+      Cancelled.{" "}
+      <button type="button" data-testid="again" onClick={again}>
+        Read it
+      </button>
+    </p>
+  );
+}
+
 /** Work under way, in bytes, with a way out. */
 export function ProgressBar({ what, progress, cancel }: Props) {
   const { done = 0, total = 0, secondsLeft = Number.NaN } = progress ?? {};

@@ -6,7 +6,7 @@ import { noteSound, sound } from "../state/checks.ts";
 import { type Opened, opened } from "../state/session.ts";
 import type { Task } from "../state/task.ts";
 import * as numbers from "../text/numbers.ts";
-import { visible } from "../text/visible.ts";
+import { visibleName } from "../text/visible.ts";
 import { Channels } from "./channels.tsx";
 import { CopyButton } from "./copy.tsx";
 import { Details } from "./details.tsx";
@@ -15,7 +15,7 @@ import { DtypeTag } from "./dtype.tsx";
 import { Heatmap } from "./heatmap.tsx";
 import { useTask } from "./hooks.ts";
 import { ProblemCard } from "./problem.tsx";
-import { ProgressBar } from "./progress.tsx";
+import { Cancelled, ProgressBar } from "./progress.tsx";
 import { Tabs } from "./tabs.tsx";
 import { Values } from "./values.tsx";
 
@@ -30,13 +30,8 @@ const BELOW = [
 /** One tensor. */
 export function TensorPage({ name }: { name: string }) {
   const below = useSignal<Below>("values");
-  const frames = useTask<readonly FrameInfo[]>();
   const now = opened.value;
-  useEffect(() => {
-    if (!now?.file.facts.compressed) return;
-    void frames.run(`find the frames of ${name}`, (work) => now.file.frames(name, work));
-  }, [now, name, frames]);
-  const first = useTask<boolean>();
+  const first = useTask<readonly FrameInfo[]>();
   useEffect(() => {
     if (now?.file.has(name)) void readFirst(first, now, now.file.info(name));
   }, [now, name, first]);
@@ -45,8 +40,7 @@ export function TensorPage({ name }: { name: string }) {
   const { running, progress, failure, cancelled, result } = first;
   return (
     <article class="tensor" data-testid="tensor-page" aria-labelledby="tensor-title">
-      <Title now={now} info={info} frames={frames.result.value} />
-      {frames.failure.value && <ProblemCard problem={frames.failure.value} />}
+      <Title now={now} info={info} frames={result.value} />
       {running.value && (
         <ProgressBar
           what="Reading the tensor"
@@ -54,15 +48,10 @@ export function TensorPage({ name }: { name: string }) {
           cancel={() => first.cancel()}
         />
       )}
-      {failure.value && <ProblemCard problem={failure.value} />}
-      {cancelled.value && (
-        <p class="notice">
-          Cancelled.{" "}
-          <button type="button" onClick={() => readFirst(first, now, info)}>
-            Read the tensor
-          </button>
-        </p>
+      {failure.value && (
+        <ProblemCard problem={failure.value} again={() => void readFirst(first, now, info)} />
       )}
+      {cancelled.value && <Cancelled again={() => void readFirst(first, now, info)} />}
       {!result.value ? null : info.elements === 0 ? (
         <p class="notice">The tensor has no elements: one of its dimensions is 0.</p>
       ) : (
@@ -82,23 +71,23 @@ export function TensorPage({ name }: { name: string }) {
       >
         {below.value === "values" && result.value && <Values now={now} info={info} />}
         {below.value === "channels" && result.value && <Channels now={now} info={info} />}
-        {below.value === "details" && (
-          <Details now={now} info={info} frames={frames.result.value} />
-        )}
+        {below.value === "details" && <Details now={now} info={info} frames={result.value} />}
       </Tabs>
     </article>
   );
 }
 
 /**
- * A small tensor is fetched as a whole, once, before anything looks at it: what is shown of it
- * then needs no request of its own, and if it cannot be read, that is said once.
+ * Finds the frames of a tensor. A small one is fetched as a whole, once, before anything looks at
+ * it: what is shown of it then needs no request of its own, and if it cannot be read, that is said
+ * once.
  */
-function readFirst(task: Task<boolean>, now: Opened, info: TensorInfo) {
+function readFirst(task: Task<readonly FrameInfo[]>, now: Opened, info: TensorInfo) {
   return task.run(`read ${info.name}`, async (work) => {
+    const frames = now.file.facts.compressed ? await now.file.frames(info.name, work) : [];
     const small = info.elements > 0 && info.nbytes <= budget(now).whole;
     if (small && !now.local) await now.file.getTensor(info.name, { ...work, as: "bytes" });
-    return true;
+    return frames;
   });
 }
 
@@ -127,7 +116,7 @@ function Title({ now, info, frames }: TitleProps) {
     <header>
       <div class="title">
         <h2 id="tensor-title" data-testid="tensor-title" data-name={name}>
-          {visible(name)}
+          {visibleName(name)}
         </h2>
         <div class="actions">
           <CopyButton what="name" text={() => name} testid="copy-name">

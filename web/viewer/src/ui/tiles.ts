@@ -1,5 +1,6 @@
-import type { TensorFile, TensorInfo } from "deathtensors";
+import type { TensorFile, TensorInfo, Window } from "deathtensors";
 import { useEffect, useMemo, useState } from "preact/hooks";
+import { exactAt, isLong } from "../model/exact.ts";
 import type { Slice } from "../model/slice.ts";
 import { isAbort, type Problem, problem } from "../state/problems.ts";
 
@@ -8,7 +9,7 @@ export const TILE_COLUMNS = 32;
 
 interface Tile {
   readonly columns: number;
-  readonly values: Float64Array;
+  readonly window: Window;
 }
 
 interface Sight {
@@ -18,7 +19,9 @@ interface Sight {
 
 export interface Tiles {
   /** Nothing while it is not there yet. */
-  value(row: number, column: number): number | undefined;
+  value(row: number, column: number): number | bigint | undefined;
+  /** Whether there were integers of many digits. */
+  readonly long: boolean;
   readonly failure: Problem | undefined;
 }
 
@@ -45,6 +48,7 @@ const KEPT = 256;
 
 class Store implements Tiles {
   failure: Problem | undefined;
+  long = false;
   readonly #tiles = new Map<string, Tile>();
   readonly #coming = new Map<string, AbortController>();
 
@@ -62,9 +66,10 @@ class Store implements Tiles {
     return this.#tiles.size === 0;
   }
 
-  value(row: number, column: number): number | undefined {
+  value(row: number, column: number): number | bigint | undefined {
     const tile = this.#tiles.get(keyOf(row, column));
-    return tile?.values[(row % TILE_ROWS) * tile.columns + (column % TILE_COLUMNS)];
+    if (!tile) return undefined;
+    return exactAt(tile.window, (row % TILE_ROWS) * tile.columns + (column % TILE_COLUMNS));
   }
 
   /** Fetches what is in sight and not there, and no longer what has left it. */
@@ -95,14 +100,15 @@ class Store implements Tiles {
     const { axes, index, rows, columns } = this.#slice;
     const across = Math.min(TILE_COLUMNS, columns - column);
     try {
-      const { values } = await this.#file.getWindow(this.#info.name, {
+      const window = await this.#file.getWindow(this.#info.name, {
         ...(axes && { axes }),
         index,
         rows: { start: row, count: Math.min(TILE_ROWS, rows - row) },
         columns: { start: column, count: across },
         signal: controller.signal,
       });
-      this.#tiles.set(key, { columns: across, values });
+      this.#tiles.set(key, { columns: across, window });
+      this.long ||= isLong(window);
       const oldest = this.#tiles.keys().next().value;
       if (this.#tiles.size > KEPT && oldest !== undefined) this.#tiles.delete(oldest);
       this.failure = undefined;

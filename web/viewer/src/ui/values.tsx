@@ -1,6 +1,7 @@
 import { useSignal } from "@preact/signals";
 import type { TensorInfo } from "deathtensors";
-import { useMemo, useRef } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { isComplex } from "../model/dtypes.ts";
 import { sliceOf } from "../model/slice.ts";
 import { place } from "../state/location.ts";
 import type { Opened } from "../state/session.ts";
@@ -13,6 +14,8 @@ import { useStrip } from "./virtual.ts";
 
 const ROW = 24;
 const COLUMN = 92;
+/** For integers of up to twenty digits. */
+const LONG_COLUMN = 196;
 const HEAD = 72;
 const SCROLL_BAR = 18;
 
@@ -23,9 +26,10 @@ export function Values({ now, info }: { now: Opened; info: TensorInfo }) {
   const slice = useMemo(() => sliceOf(info.shape, view ?? {}), [info, key]);
   const scroller = useRef<HTMLDivElement>(null);
   const down = useStrip(scroller, { count: slice.rows, size: ROW, covered: ROW });
+  const [long, widen] = useState(false);
   const across = useStrip(scroller, {
     count: slice.columns,
-    size: COLUMN,
+    size: long ? LONG_COLUMN : COLUMN,
     axis: "x",
     covered: HEAD,
   });
@@ -34,6 +38,7 @@ export function Values({ now, info }: { now: Opened; info: TensorInfo }) {
     rows: [down.first, down.last],
     columns: [across.first, across.last],
   });
+  useEffect(() => widen(tiles.long), [tiles.long]);
   if (slice.rows === 0 || slice.columns === 0)
     return <p class="nothing">The slice has no values.</p>;
 
@@ -68,11 +73,13 @@ export function Values({ now, info }: { now: Opened; info: TensorInfo }) {
 
   return (
     <section class="values" aria-label="Values">
+      {isComplex(info.dtype) && <p class="under">magnitudes of complex numbers</p>}
       {tiles.failure && <ProblemCard problem={tiles.failure} />}
       <div
         ref={scroller}
         class="scroller values-grid"
         data-testid="values-grid"
+        data-long={long}
         role="grid"
         tabIndex={0}
         aria-label={`Values of ${visible(info.name)}`}
@@ -148,7 +155,7 @@ interface CellProps {
   row: number;
   column: number;
   left: number;
-  value: number | undefined;
+  value: number | bigint | undefined;
   active: boolean;
   press: () => void;
 }
@@ -166,7 +173,7 @@ function Cell({ row, column, left, value, active, press }: CellProps) {
       data-column={column}
       data-value={exact || undefined}
       data-active={active}
-      data-odd={value !== undefined && !Number.isFinite(value)}
+      data-odd={typeof value === "number" && !Number.isFinite(value)}
       data-zero={value === 0}
       aria-colindex={column + 2}
       aria-selected={active}
@@ -179,7 +186,7 @@ function Cell({ row, column, left, value, active, press }: CellProps) {
   );
 }
 
-function cellText(value: number | undefined): string {
+function cellText(value: number | bigint | undefined): string {
   return value === undefined ? "" : numbers.exactly(value);
 }
 

@@ -1,3 +1,4 @@
+import type { TensorFileErrorShape } from "deathtensors";
 import { sound, verification, verifyFile } from "../state/checks.ts";
 import { opened } from "../state/session.ts";
 import * as numbers from "../text/numbers.ts";
@@ -104,6 +105,12 @@ function status(nothing: boolean): [State, string] {
 
 const SHOWN = 50;
 
+/** What is said of a tensor, whose name stands before it already. */
+function words({ message, tensor }: TensorFileErrorShape): string {
+  const name = `tensor '${tensor}': `;
+  return tensor !== undefined && message.startsWith(name) ? message.slice(name.length) : message;
+}
+
 function Errors() {
   const errors = verification.result.value?.errors ?? [];
   if (errors.length === 0) return null;
@@ -119,7 +126,7 @@ function Errors() {
           ) : (
             <strong>the file</strong>
           )}{" "}
-          {visible(error.message)} <code>{error.code}</code>
+          {visible(words(error))} <code>{error.code}</code>
         </li>
       ))}
       {errors.length > SHOWN && <li>and {numbers.whole(errors.length - SHOWN)} more</li>}

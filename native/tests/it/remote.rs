@@ -1,0 +1,280 @@
+//! Files whose bytes somebody else brings, against the same files on the disk.
+
+use deathtensors::{
+    Code, Dtype, Error, OpenOptions, Piece, RangeSource, Result, TensorFile, TensorSpec,
+    TensorWriter, WriteOptions,
+};
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// A file in memory that notes what it is asked for.
+#[derive(Debug, Default)]
+struct Counting {
+    bytes: Vec<u8>,
+    asked: Mutex<Vec<Vec<Range<u64>>>>,
+    /// Fails from this call on.
+    fails_from: Option<usize>,
+    /// Brings a byte less than it should.
+    short: bool,
+}
+
+impl Counting {
+    fn of(path: &Path) -> Arc<Self> {
+        Arc::new(Self {
+            bytes: fs::read(path).unwrap(),
+            ..Default::default()
+        })
+    }
+
+    fn calls(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+
+    fn requests(&self) -> usize {
+        self.asked.lock().unwrap().iter().map(Vec::len).sum()
+    }
+
+    fn brought(&self) -> u64 {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().flatten().map(|r| r.end - r.start).sum()
+    }
+}
+
+impl RangeSource for Counting {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn fetch(&self, ranges: &[Range<u64>]) -> Result<Vec<Piece>> {
+        let mut asked = self.asked.lock().unwrap();
+        if self.fails_from.is_some_and(|nth| asked.len() >= nth) {
+            return Err(Error::new(Code::Io, "the line is dead"));
+        }
+        for pair in ranges.windows(2) {
+            assert!(pair[0].end <= pair[1].start, "{ranges:?}");
+        }
+        assert!(
+            ranges
+                .iter()
+                .all(|r| r.start < r.end && r.end <= self.len())
+        );
+        assert!(ranges.iter().all(|r| r.end - r.start <= 8 << 20));
+        assert!(ranges.iter().map(|r| r.end - r.start).sum::<u64>() <= 64 << 20);
+        asked.push(ranges.to_vec());
+        let piece = |range: &Range<u64>| {
+            let end = range.end as usize - usize::from(self.short);
+            Box::new(self.bytes[range.start as usize..end].to_vec()) as Piece
+        };
+        Ok(ranges.iter().map(piece).collect())
+    }
+}
+
+fn tensors() -> Vec<(TensorSpec, Vec<u8>)> {
+    let mut all = Vec::new();
+    let mut add = |name: &str, rows: u64, columns: u64| {
+        let spec = TensorSpec::new(name, Dtype::F32, [rows, columns]);
+        let values = (0..rows * columns).map(|i| ((i * 2_654_435_761 + rows) as u32 >> 9) as f32);
+        let bytes = values.flat_map(f32::to_le_bytes).collect();
+        all.push((spec, bytes));
+    };
+    add("large", 3_000, 1_000);
+    for nth in 0..300 {
+        add(&format!("small.{nth}"), 5, 30);
+    }
+    add("middle", 700, 300);
+    add("empty", 0, 4);
+    all
+}
+
+fn write(path: &Path, options: &WriteOptions) -> Vec<(TensorSpec, Vec<u8>)> {
+    let all = tensors();
+    let specs: Vec<_> = all.iter().map(|(spec, _)| spec.clone()).collect();
+    let mut writer = TensorWriter::create(path, &specs, &Default::default(), options).unwrap();
+    for (_, bytes) in &all {
+        writer.push(bytes).unwrap();
+    }
+    writer.finish().unwrap();
+    all
+}
+
+fn write_options(compress: Option<i32>, checksum: bool, digests: bool) -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.compress = compress;
+    options.checksum = checksum;
+    options.digests = digests;
+    options
+}
+
+fn open(source: &Arc<Counting>) -> Result<TensorFile> {
+    TensorFile::open_ranges("elsewhere", source.clone(), &OpenOptions::default())
+}
+
+#[test]
+fn everything_is_as_on_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    for (compress, checksum, digests) in [
+        (None, false, false),
+        (None, true, true),
+        (Some(3), false, false),
+        (Some(1), true, true),
+    ] {
+        let path = folder.path().join("m.deathtensors");
+        let options = write_options(compress, checksum, digests);
+        let all = write(&path, &options);
+        let here = TensorFile::open(&path).unwrap();
+        let source = Counting::of(&path);
+        let there = open(&source).unwrap();
+        assert_eq!(source.requests(), 1);
+        for (spec, bytes) in &all {
+            assert_eq!(*there.read(&spec.name).unwrap(), **bytes, "{}", spec.name);
+        }
+        let rows = there.read_rows("large", 1_234, 5).unwrap();
+        assert_eq!(*rows, *here.read_rows("large", 1_234, 5).unwrap());
+        let nths: Vec<_> = (0..all.len()).collect();
+        let many = there.read_many(&nths, &mut ()).unwrap();
+        assert!(
+            many.iter()
+                .zip(&all)
+                .all(|(found, (_, bytes))| **found == **bytes)
+        );
+        let stats = |file: &TensorFile| format!("{:?}", file.all_stats(&mut ()).unwrap());
+        assert_eq!(stats(&there), stats(&here));
+        let one = |file: &TensorFile| format!("{:?}", file.stats("large").unwrap());
+        assert_eq!(one(&there), one(&here));
+        let found = there.verify(&mut ()).unwrap();
+        assert!(found.is_sound(), "{:?}", found.errors);
+        assert_eq!(found.tensors, here.verify(&mut ()).unwrap().tensors);
+        let (a, b) = (&there, &here);
+        assert!(deathtensors::diff(a, b, true, &mut ()).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn only_what_is_wanted_is_brought() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.deathtensors");
+    write(&path, &write_options(Some(3), false, true));
+    let source = Counting::of(&path);
+    let file = open(&source).unwrap();
+    let header = source.brought();
+    assert_eq!(header, 64 << 10);
+    file.read("middle").unwrap();
+    // The table and the frames, each in one request.
+    assert_eq!(source.requests(), 3);
+    assert!(source.brought() - header < 700 * 300 * 4 * 105 / 100);
+    let before = source.brought();
+    file.read_rows("large", 1_500, 2).unwrap();
+    assert!(source.brought() - before <= 2 * (256 << 10));
+    // Small neighbours share a frame, which is asked for once.
+    let before = source.requests();
+    for nth in 0..20 {
+        file.read(&format!("small.{nth}")).unwrap();
+    }
+    assert_eq!(source.requests(), before + 1);
+}
+
+#[test]
+fn many_tensors_are_few_requests() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.deathtensors");
+    write(&path, &write_options(None, false, true));
+    for work in [
+        (|file: &TensorFile| drop(file.all_stats(&mut ()))) as fn(&TensorFile),
+        |file| drop(file.verify(&mut ())),
+        |file| drop(file.read_many(&(0..303).collect::<Vec<_>>(), &mut ())),
+    ] {
+        let source = Counting::of(&path);
+        let file = open(&source).unwrap();
+        work(&file);
+        assert!(source.calls() <= 4, "{:?}", source.asked);
+    }
+}
+
+#[test]
+fn failures_come_back_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.deathtensors");
+    write(&path, &write_options(Some(3), true, true));
+    for calls in 0..3 {
+        let source = Arc::new(Counting {
+            bytes: fs::read(&path).unwrap(),
+            fails_from: Some(calls),
+            ..Default::default()
+        });
+        let failed = open(&source).and_then(|file| file.read("large").map(drop));
+        assert!(failed.unwrap_err().to_string().contains("the line is dead"));
+    }
+    let source = Arc::new(Counting {
+        bytes: fs::read(&path).unwrap(),
+        short: true,
+        ..Default::default()
+    });
+    assert_eq!(open(&source).unwrap_err().code(), Code::Io);
+}
+
+#[test]
+fn damage_is_named_by_tensor() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.deathtensors");
+    for compress in [None, Some(3)] {
+        write(&path, &write_options(compress, false, true));
+        let mut bytes = fs::read(&path).unwrap();
+        let file = TensorFile::open(&path).unwrap();
+        let blob = file.catalogue().blob();
+        let at = (blob.start + (blob.end - blob.start) / 3) as usize;
+        bytes[at] ^= 0x55;
+        let source = Arc::new(Counting {
+            bytes,
+            ..Default::default()
+        });
+        let found = open(&source).unwrap().verify(&mut ()).unwrap();
+        assert_eq!(found.errors.len(), 1, "{:?}", found.errors);
+        assert_eq!(found.errors[0].tensor_name(), Some("large"));
+        assert!(found.tensors.iter().filter(|t| **t == Some(false)).count() == 1);
+    }
+}
+
+#[test]
+fn a_pinned_root_checks_what_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.deathtensors");
+    write(&path, &write_options(None, false, true));
+    let root = *TensorFile::open(&path).unwrap().header().root().unwrap();
+    let mut options = OpenOptions::default();
+    options.root = Some(root);
+    let mut bytes = fs::read(&path).unwrap();
+    let end = bytes.len() - 10;
+    bytes[end] ^= 1;
+    let source = Arc::new(Counting {
+        bytes,
+        ..Default::default()
+    });
+    let file = TensorFile::open_ranges("elsewhere", source, &options).unwrap();
+    assert!(file.read("large").is_ok());
+    let error = file.read("middle").unwrap_err();
+    assert_eq!(error.code(), Code::IntegrityTensor);
+}
+
+#[test]
+fn safetensors_are_converted_without_being_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.deathtensors");
+    let all = write(&path, &write_options(None, false, false));
+    let safe = folder.path().join("m.safetensors");
+    deathtensors::to_safetensors(&path, &safe, &mut ()).unwrap();
+    for (compress, digests) in [(None, false), (Some(3), true)] {
+        let options = write_options(compress, false, digests);
+        let (here, there) = (folder.path().join("here"), folder.path().join("there"));
+        deathtensors::from_safetensors(&safe, &here, &options, &mut ()).unwrap();
+        let source = Counting::of(&safe);
+        let (name, to) = ("elsewhere", &there);
+        deathtensors::from_safetensors_ranges(name, source.clone(), to, &options, &mut ()).unwrap();
+        assert_eq!(fs::read(&here).unwrap(), fs::read(&there).unwrap());
+        // Its head once more, at most.
+        assert!(source.brought() <= source.len() + (64 << 10));
+        let file = TensorFile::open(&there).unwrap();
+        assert_eq!(*file.read("large").unwrap(), *all[0].1);
+    }
+}

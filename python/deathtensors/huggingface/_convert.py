@@ -1,0 +1,262 @@
+"""From safetensors to deathtensors, on the Hub.
+
+The source is read by ranges, all of it from one commit, and never stored here; what
+is made of it is stored once, in a folder for temporary files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import closing
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from .. import _deathtensors, errors
+from .._arguments import flag
+from .._file import DtFile
+from .._paths import with_extension
+from .._write import append, save
+from ._load import with_token
+from ._push import write_sidecar
+from ._repository import Repository
+from ._same import check_same
+
+if TYPE_CHECKING:
+    from .._deathtensors import Progress
+    from ._repository import Token
+
+_INDEX = ".safetensors.index.json"
+#: Files up to this size are sent with the commit, or else as the Hub says.
+_SMALL = 10 << 20
+
+
+def convert_safetensors_on_hub(
+    repo_id: str,
+    safetensors_filename: str,
+    deathtensors_filename: str | None = None,
+    repo_type: str = "model",
+    revision: str | None = None,
+    token: Token = None,
+    compress: bool = False,
+    delete_original: bool = False,
+    commit_message: str | None = None,
+    *,
+    manifest: bool = True,
+    progress: Progress | None = None,
+) -> str:
+    """Convert a safetensors file of a repository, in one commit to the same repository.
+
+    A sharded model is converted as a whole when its index is named
+    (``model.safetensors.index.json``): each shard becomes one, and takes room on this
+    machine only while it is its turn.
+
+    If anybody commits to the branch meanwhile, nothing is changed. The original is
+    deleted only after each of its tensors was read again and compared with what was
+    written; on the Hub it stays in the history.
+
+    Args:
+        repo_id: ``namespace/name``.
+        safetensors_filename: the file to convert, or the index of a sharded model.
+        deathtensors_filename: the file to write; None for the same name with
+            ``.deathtensors``. Of a sharded model it is the index, and shards are named
+            after it.
+        repo_type: "model", "dataset" or "space".
+        revision: the branch; None for ``main``.
+        token: see the module.
+        compress: compress the data with zstd.
+        delete_original: delete what was converted, in the same commit.
+        commit_message: the commit's title.
+        manifest: put the catalogue beside each file, as ``<path>.json``.
+        progress: called now and then with bytes done and bytes in all, for each file.
+
+    Returns:
+        The address of the new file's page.
+
+    Raises:
+        FormatError: the source breaks the rules of safetensors.
+        IntegrityError: a tensor that was written differs from its original.
+        NetworkError: the Hub refused, or was not reached, or somebody committed
+            meanwhile (``network.changed``); see the module.
+        UsageError: the original is the target, or an index names shards in folders.
+        MissingPackageError: huggingface_hub is not installed.
+    """
+    source = safetensors_filename
+    repo = Repository(repo_id, repo_type, revision, token)
+    sharded = source.endswith(_INDEX)
+    target = deathtensors_filename or _target(source, sharded)
+    if target == source:
+        raise errors.usage("the target is the source", found=target)
+    repo.need_token("commit")
+    job = _Job(
+        repo,
+        compress=flag(compress, "compress"),
+        delete=flag(delete_original, "delete_original"),
+        manifest=flag(manifest, "manifest"),
+        progress=progress,
+    )
+    gone = job.convert_model(source, target) if sharded else job.convert_file(source, target)
+    job.commit(commit_message or _message(source, job.delete), gone)
+    return repo.url(target)
+
+
+def _target(source: str, sharded: bool) -> str:
+    end = _deathtensors.CANONICAL_EXTENSION
+    if sharded:
+        return source[: -len(_INDEX)] + end
+    return with_extension(source, end) if source.endswith(".safetensors") else source + end
+
+
+def _message(source: str, delete: bool) -> str:
+    end = ", and delete it" if delete else ""
+    return f"Convert {source} to deathtensors{end}"
+
+
+class _Job:
+    """One conversion: what it reads, all of one commit, and what it will commit."""
+
+    def __init__(
+        self,
+        repo: Repository,
+        *,
+        compress: bool,
+        delete: bool,
+        manifest: bool,
+        progress: Progress | None,
+    ) -> None:
+        self._repo = repo
+        self._compress, self.delete, self._manifest = compress, delete, manifest
+        self._progress = progress
+        self._base: str = repo.info().sha
+        repo.check_writable()
+        self._additions: list[Any] = []
+
+    # --- one file
+
+    def convert_file(self, source: str, target: str) -> list[str]:
+        """Convert and send one file; returns what may be deleted then."""
+        self._convert(source, target, {})
+        return [source]
+
+    def _convert(self, source: str, target: str, marks: Mapping[str, str]) -> dict[str, Any]:
+        """Convert and send one file; returns what an index says about it."""
+        from .._remote import connect
+
+        address = self._repo.address(source, self._base)
+        with TemporaryDirectory(prefix="deathtensors-") as room:
+            path = os.path.join(room, os.path.basename(target))
+            with closing(connect(address, with_token(self._repo, None))) as transfer:
+                ranges = _deathtensors.Ranges(transfer.name, transfer.length, transfer.fetch)
+                _deathtensors.from_safetensors(
+                    ranges,
+                    path,
+                    checksum=True,
+                    compress=self._compress,
+                    progress=self._progress,
+                )
+                if marks:
+                    append(path, {}, extra_global_metadata=marks)
+                if self.delete:
+                    check_same(transfer, path)
+            self._send(target, path, room)
+            with DtFile(path) as file:
+                tensors, size = file.keys(), sum(info["nbytes"] for info in file.infos())
+        return {"path": os.path.basename(target), "tensors": tensors, "bytes": size}
+
+    # --- a sharded model
+
+    def convert_model(self, source: str, target: str) -> list[str]:
+        """Convert and send all shards and the index; returns what may be deleted then."""
+        shards, said = self._weight_map(source)
+        stem, end = os.path.splitext(target)
+        count = len(shards)
+        listed = []
+        for place, shard in enumerate(shards):
+            name = f"{stem}-{place + 1:05}-of-{count:05}{end}"
+            marks = {"deathtensors.shard.index": str(place), "deathtensors.shard.count": str(count)}
+            listed.append(self._convert(_beside(source, shard), name, marks))
+            found, expected = set(listed[-1]["tensors"]), shards[shard]
+            if found != expected:
+                odd = sorted(found ^ expected)[0]
+                raise errors.make(
+                    "shards.mismatch",
+                    "format",
+                    f"{shard}: the shard does not hold what {source} says: '{odd}'",
+                    odd,
+                )
+        index = {
+            **said,
+            "deathtensors.sharded": "true",
+            "deathtensors.shard.count": str(count),
+            "deathtensors.shards": json.dumps(listed, ensure_ascii=False, separators=(",", ":")),
+        }
+        with TemporaryDirectory(prefix="deathtensors-") as room:
+            path = os.path.join(room, os.path.basename(target))
+            save(path, {}, global_metadata=index, checksum=True)
+            self._send(target, path, room)
+        return [source, *(_beside(source, shard) for shard in shards)]
+
+    def _weight_map(self, source: str) -> tuple[dict[str, set[str]], dict[str, str]]:
+        """The tensors of each shard, in order of their names, and the index's metadata."""
+        path, _ = self._repo.download(source, commit=self._base)
+        try:
+            with open(path, encoding="utf-8") as file:
+                text = json.load(file)
+            where = {str(name): shard for name, shard in text["weight_map"].items()}
+            metadata = dict(text.get("metadata") or {})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _malformed(source, f"it has no weight_map: {error}") from error
+        shards: dict[str, set[str]] = {}
+        for name, shard in where.items():
+            if not isinstance(shard, str) or not shard:
+                raise _malformed(source, "a shard is not named by a string")
+            if "/" in shard or "\\" in shard:
+                raise errors.usage(
+                    f"{source}: the shard '{shard}' is in a folder of its own, where an index of "
+                    "deathtensors cannot name it; convert the files one by one"
+                )
+            shards.setdefault(shard, set()).add(name)
+        if not shards:
+            raise _malformed(source, "it names no shards")
+        # What is no text is told as JSON; sizes are of the original's files.
+        said = {
+            str(key): value if isinstance(value, str) else json.dumps(value)
+            for key, value in metadata.items()
+            if key not in ("total_size",) and not str(key).startswith("deathtensors.shard")
+        }
+        return dict(sorted(shards.items())), said
+
+    # --- what is sent
+
+    def _send(self, target: str, path: str, room: str) -> None:
+        """Upload a file; the commit will name it. It may be deleted then."""
+        content: str | bytes = path
+        if os.path.getsize(path) <= _SMALL:  # the Hub may want it with the commit
+            with open(path, "rb") as file:
+                content = file.read()
+        addition = self._repo.addition(target, content)
+        self._repo.upload(addition)
+        self._additions.append(addition)
+        if self._manifest:
+            with open(write_sidecar(path, room), "rb") as file:
+                sidecar = self._repo.addition(f"{target}.json", file.read())
+            self._additions.append(sidecar)
+
+    def commit(self, message: str, gone: list[str]) -> None:
+        """Commit all of it, unless somebody was faster."""
+        self._repo.commit(
+            message,
+            self._additions,
+            deleted=gone if self.delete else (),
+            parent=self._base,
+        )
+
+
+def _beside(index: str, shard: str) -> str:
+    folder = index.rpartition("/")[0]
+    return f"{folder}/{shard}" if folder else shard
+
+
+def _malformed(source: str, why: str) -> errors.DeathTensorsError:
+    return errors.make("shards.list", "format", f"{source}: {why}", path=source)

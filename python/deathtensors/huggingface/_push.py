@@ -1,0 +1,252 @@
+"""From this machine to the Hub."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from .. import _deathtensors, errors
+from .._arguments import flag
+from .._file import DtFile
+from .._paths import expand_path, with_extension
+from .._sharded import ShardedReader
+from .._write import from_safetensors
+from ._card import new_card, tagged_card
+from ._repository import Repository
+
+if TYPE_CHECKING:
+    from .._deathtensors import Progress
+    from .._paths import StrPath
+    from ._repository import Token
+
+_ATTEMPTS = 3
+
+
+def push_to_hub(
+    repo_id: str,
+    local_path: StrPath,
+    path_in_repo: str | None = None,
+    repo_type: str = "model",
+    revision: str | None = None,
+    token: Token = None,
+    commit_message: str | None = None,
+    private: bool | None = None,
+    create_repo_if_missing: bool = True,
+    compress: bool | None = None,
+    *,
+    manifest: bool = True,
+    card: bool = True,
+    progress: Progress | None = None,
+) -> str:
+    """Push a file to a repository, in one commit.
+
+    Contents that the Hub has already are not sent again, and a push that changes
+    nothing makes no commit.
+
+    Args:
+        repo_id: ``namespace/name``.
+        local_path: a ``.deathtensors`` file; a ``.safetensors`` file is converted on
+            the way.
+        path_in_repo: where to put it; None for its own name.
+        repo_type: "model", "dataset" or "space".
+        revision: the branch; None for ``main``.
+        token: see the module.
+        commit_message: the commit's title.
+        private: whether a new repository is private; None for the Hub's default. True
+            refuses to push to one that is there and public.
+        create_repo_if_missing: make the repository if there is none.
+        compress: True or False pushes a copy with or without compression, which keeps
+            names, metadata, digests and footer; None pushes the file as it is.
+        manifest: put the catalogue beside the file, as ``<path>.json``, so that a page
+            shows what is inside with one small request.
+        card: tag the card (``README.md``) with ``deathtensors``, if it is not, and make
+            one if there is none. What it says already stays as it is.
+        progress: called now and then with bytes done and bytes in all, while the file
+            is compressed or converted; the client shows bars of its own for uploads.
+
+    Returns:
+        The address of the file's page.
+
+    Raises:
+        MissingFileError: there is no such local file.
+        FormatError: the local file is not one of ours.
+        NetworkError: the Hub refused, or was not reached; see the module.
+        UsageError: the repository is public, and ``private`` was asked for.
+        MissingPackageError: huggingface_hub is not installed.
+
+    Copies are made in the folder for temporary files (``TMPDIR``).
+    """
+    path = expand_path(local_path)
+    manifest, card = flag(manifest, "manifest"), flag(card, "card")
+    compress = None if compress is None else flag(compress, "compress")
+    create = flag(create_repo_if_missing, "create_repo_if_missing")
+    safetensors = path.lower().endswith(".safetensors")
+    repo = Repository(repo_id, repo_type, revision, token)
+    target = _target(path, path_in_repo, safetensors)
+    if safetensors:
+        _must_exist(path)
+    else:
+        DtFile(path).close()  # refused before anything is asked of the Hub
+    info = repo.prepare(create=create, private=private)
+    with TemporaryDirectory(prefix="deathtensors-") as room:
+        repo.check_writable()
+        ready = _ready(path, room, safetensors, compress, progress)
+        files = {target: ready}
+        if manifest:
+            files[f"{target}.json"] = write_sidecar(ready, room)
+        message = commit_message or f"Upload {target} with deathtensors"
+        _commit(repo, info, message, files, [target] if card else None)
+    return repo.url(target)
+
+
+def push_sharded_to_hub(
+    repo_id: str,
+    local_index_path: StrPath,
+    path_in_repo_prefix: str | None = None,
+    repo_type: str = "model",
+    revision: str | None = None,
+    token: Token = None,
+    commit_message: str | None = None,
+    private: bool | None = None,
+    create_repo_if_missing: bool = True,
+    *,
+    manifest: bool = True,
+    card: bool = True,
+) -> list[str]:
+    """Push a shard index and all of its shards, in one commit.
+
+    Every shard is opened first, so that nothing is sent of a model that is not whole.
+
+    Args:
+        local_index_path: the index, as ``save_sharded`` wrote it.
+        path_in_repo_prefix: the folder to put them in; None for the top.
+        repo_id, repo_type, revision, token, commit_message, private,
+            create_repo_if_missing, manifest, card: see ``push_to_hub``.
+
+    Returns:
+        The addresses of their pages: the index, then the shards in order.
+
+    Raises:
+        MissingFileError: the index or a shard is not there.
+        FormatError: the file is not a shard index, or a shard is not the one it means.
+        NetworkError, UsageError, MissingPackageError: see ``push_to_hub``.
+    """
+    index = expand_path(local_index_path)
+    manifest, card = flag(manifest, "manifest"), flag(card, "card")
+    create = flag(create_repo_if_missing, "create_repo_if_missing")
+    with ShardedReader(index) as model:
+        for _ in model._files():
+            pass
+        paths = [index, *model.shard_paths()]
+    repo = Repository(repo_id, repo_type, revision, token)
+    folder = (path_in_repo_prefix or "").strip("/")
+    targets = {f"{folder}/{os.path.basename(path)}".lstrip("/"): path for path in paths}
+    info = repo.prepare(create=create, private=private)
+    with TemporaryDirectory(prefix="deathtensors-") as room:
+        files = dict(targets)
+        if manifest:
+            for target, path in targets.items():
+                files[f"{target}.json"] = write_sidecar(path, room)
+        first = next(iter(targets))
+        message = commit_message or f"Upload {first} and its shards with deathtensors"
+        _commit(repo, info, message, files, [first] if card else None)
+    return [repo.url(target) for target in targets]
+
+
+def write_sidecar(path: str, room: str) -> str:
+    """A file's catalogue as JSON, in a folder for temporary files.
+
+    It is dated as the file is, so that pushing a file twice changes nothing.
+    """
+    from datetime import datetime, timezone
+
+    written = datetime.fromtimestamp(os.path.getmtime(path), timezone.utc).isoformat()
+    target = os.path.join(room, f"{os.path.basename(path)}.json")
+    with DtFile(path) as file:
+        _deathtensors.write_manifest(file._raw, target, written)
+    return target
+
+
+# --- what is pushed
+
+
+def _target(path: str, path_in_repo: str | None, safetensors: bool) -> str:
+    target = os.path.basename(path) if path_in_repo is None else path_in_repo
+    if target.endswith("/"):
+        target += os.path.basename(path)
+    if safetensors and target.lower().endswith(".safetensors"):
+        target = with_extension(target, _deathtensors.CANONICAL_EXTENSION)
+    return target
+
+
+def _must_exist(path: str) -> None:
+    try:
+        os.stat(path)
+    except OSError as error:
+        raise errors.from_os_error(error, path) from error
+
+
+def _ready(
+    path: str, room: str, safetensors: bool, compress: bool | None, progress: Progress | None
+) -> str:
+    """The path of what is sent: the file itself, or a copy as it was asked for."""
+    name = with_extension(os.path.basename(path), _deathtensors.CANONICAL_EXTENSION)
+    copy = os.path.join(room, name)
+    if safetensors:
+        return from_safetensors(path, copy, compress=bool(compress), progress=progress)
+    with DtFile(path) as file:
+        if compress is None or compress == file.is_compressed() or not len(file):
+            return path
+        _deathtensors.copy_tensors(
+            copy,
+            [(file._raw, name, name) for name in file],
+            file.metadata(),
+            checksum=file.has_checksum(),
+            compress=compress,
+            digests=file.has_digests(),
+            progress=progress,
+        )
+    return copy
+
+
+# --- the commit
+
+
+def _commit(
+    repo: Repository, info: Any, message: str, files: Mapping[str, str], named: list[str] | None
+) -> None:
+    """Commit files, with the card if it needs its tag; ``named`` are those to name in it."""
+    for attempt in range(_ATTEMPTS):
+        text = None if named is None else _card(repo, info, named)
+        if text is None:
+            repo.commit(message, dict(files))
+            return
+        try:
+            # The card was read at that commit: another's change to it is not undone.
+            repo.commit(message, {**files, "README.md": text.encode()}, parent=info.sha)
+            return
+        except errors.DeathTensorsError as error:
+            if error.code != "network.changed" or attempt == _ATTEMPTS - 1:
+                raise
+            info = repo.info()
+        except ValueError as error:
+            # What the card said before is not as the Hub wants it: it is its owner's.
+            if "README.md" not in str(error):
+                raise
+            named = None
+
+
+def _card(repo: Repository, info: Any, named: list[str]) -> str | None:
+    library = repo.type == "model"
+    if repo.type == "space":
+        return None  # its card says how it runs
+    if not any(one.rfilename == "README.md" for one in info.siblings or ()):
+        return new_card(repo.id, named, library=library)
+    path, _ = repo.download("README.md", commit=info.sha)
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return tagged_card(file.read(), library=library)
+    except (OSError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,107 @@
+/** Values and shapes at the ends of what there can be. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { openTensorFile } from "../dist/index.js";
+import { safetensors } from "./files.js";
+
+async function opened(tensors, use) {
+  const file = await openTensorFile(safetensors(tensors));
+  try {
+    return await use(file);
+  } finally {
+    file.close();
+  }
+}
+
+suite("windows of 64-bit integers", () => {
+  const shape = [3, 4, 5];
+  const signed = BigInt64Array.from({ length: 60 }, (_, i) => 2n ** 62n + BigInt(i));
+  signed[7] = -(2n ** 63n);
+  const unsigned = BigUint64Array.from({ length: 60 }, (_, i) => 2n ** 64n - 1n - BigInt(i));
+  const tensors = [
+    ["signed", "I64", shape, signed],
+    ["unsigned", "U64", shape, unsigned],
+    ["row", "I64", [60], signed],
+    ["cell", "I64", [], signed.subarray(3, 4)],
+    ["none", "I64", [0, 4], new BigInt64Array()],
+    ["float", "F32", [2], new Float32Array(2)],
+  ];
+  const all = (count) => ({ start: 0, count });
+
+  test("hold every digit, along whichever axes", () =>
+    opened(tensors, async (file) => {
+      for (const [name, values] of [
+        ["signed", signed],
+        ["unsigned", unsigned],
+      ]) {
+        for (const axes of [[0, 1], [1, 0], [0, 2], [2, 1], undefined]) {
+          const [down, across] = axes ?? [1, 2];
+          const index = [2, 1, 3];
+          const [rows, columns] = [
+            { start: 1, count: 2 },
+            { start: 0, count: 2, step: 2 },
+          ];
+          const { integers } = await file.getWindow(name, { axes, index, rows, columns });
+          const wanted = [1, 2].flatMap((row) =>
+            [0, 2].map((column) => {
+              const at = index.map((i, axis) =>
+                axis === down ? row : axis === across ? column : i,
+              );
+              return values[(at[0] * 4 + at[1]) * 5 + at[2]];
+            }),
+          );
+          assert.deepEqual([...integers], wanted, `${name} along ${axes}`);
+        }
+      }
+    }));
+
+  test("of one row, one cell, and none", () =>
+    opened(tensors, async (file) => {
+      const columns = { start: 4, count: 3, step: 20 };
+      const row = await file.getWindow("row", { rows: all(1), columns });
+      assert.deepEqual(
+        [...row.integers],
+        [4, 24, 44].map((i) => signed[i]),
+      );
+      const cell = await file.getWindow("cell", { rows: all(1), columns: all(1) });
+      assert.deepEqual([...cell.integers], [signed[3]]);
+      const none = await file.getWindow("none", { rows: all(0), columns: all(4) });
+      assert.equal(none.integers.length, 0);
+    }));
+
+  test("other dtypes have none", () =>
+    opened(tensors, async (file) => {
+      const window = await file.getWindow("float", { rows: all(1), columns: all(2) });
+      assert.equal("integers" in window, false);
+    }));
+});
+
+suite("histograms", () => {
+  test("of values further apart than any double is large", () =>
+    opened([["ends", "F64", [4], Float64Array.of(-1.7e308, 1.7e308, 1, -1)]], async (file) => {
+      const { edges, counts, below, above } = await file.histogram("ends", { bins: 4 });
+      assert.deepEqual([...counts], [0, 1, 1, 0]);
+      assert.deepEqual([below, above], [1, 1]);
+      assert.deepEqual([edges[0], edges[4]], [-0.85e308, 0.85e308]);
+    }));
+
+  test("of one value, and of none", () =>
+    opened(
+      [
+        ["one", "F32", [3], Float32Array.of(-7, -7, Number.NaN)],
+        ["none", "F32", [2], Float32Array.of(Number.NaN, Number.POSITIVE_INFINITY)],
+      ],
+      async (file) => {
+        const one = await file.histogram("one");
+        assert.equal(
+          one.counts.reduce((a, b) => a + b),
+          2,
+        );
+        assert.equal(one.nan, 1);
+        const none = await file.histogram("none");
+        assert.deepEqual([none.nan, none.posinf], [1, 1]);
+        const { min, max, mean } = await file.stats("none");
+        assert.ok([min, max, mean].every(Number.isNaN));
+      },
+    ));
+});

@@ -233,7 +233,7 @@ def test_a_missing_file_is_told_with_its_neighbours(hub: Hub, model: str) -> Non
 def test_a_missing_revision_is_told_with_its_neighbours(hub: Hub, model: str) -> None:
     hub.put(REPO, texts={"a": "b"}, branch="float16")
     for ask in (hf.load_from_hub, hf.load_sharded_from_hub):
-        with pytest.raises(dt.NetworkError, match=r"'float_16'; there is float16") as caught:
+        with pytest.raises(dt.NetworkError, match=r"'float_16'; did you mean 'float16'") as caught:
             ask(REPO, FILE, revision="float_16")
         assert caught.value.code == "network.not_found"
 

@@ -46,6 +46,16 @@ pub(crate) enum Blob {
     Whole(Memory),
 }
 
+impl Blob {
+    /// Frames by their table.
+    pub fn frames(table: FrameTable) -> Self {
+        Self::Frames(Frames {
+            table,
+            long: Mutex::default(),
+        })
+    }
+}
+
 /// Frames that are decoded when something in them is asked for.
 #[derive(Debug)]
 pub(crate) struct Frames {
@@ -63,10 +73,7 @@ impl TensorFile {
             return Ok(blob);
         }
         let blob = match self.find_table()? {
-            TableStep::Ready(table) => Blob::Frames(Frames {
-                table,
-                long: Mutex::default(),
-            }),
+            TableStep::Ready(table) => Blob::frames(table),
             _ => Blob::Whole(self.decode_whole()?),
         };
         Ok(self.blob.get_or_init(|| blob))

@@ -253,7 +253,11 @@ impl TensorFile {
             Some(Blob::Frames(frames)) => Ok(Some(frames.table.clone())),
             Some(Blob::Whole(_)) => Ok(None),
             None => match self.find_table()? {
-                TableStep::Ready(table) => Ok(Some(table)),
+                TableStep::Ready(table) => {
+                    // It is not asked for twice.
+                    let _ = self.blob.set(Blob::frames(table.clone()));
+                    Ok(Some(table))
+                }
                 _ => Ok(None),
             },
         }

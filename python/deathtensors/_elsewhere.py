@@ -40,6 +40,13 @@ def connect(source: Source, remote: RemoteArgument) -> Transfer:
     return transfer
 
 
+def close_with(owner: object, transfer: Transfer) -> None:
+    """Close the transfer when its owner is gone, if nobody did before."""
+    from weakref import finalize
+
+    finalize(owner, transfer.close)
+
+
 def ranges(transfer: Transfer) -> Ranges:
     """A transfer, as the compiled module takes it."""
     from ._deathtensors import Ranges

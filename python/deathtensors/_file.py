@@ -7,7 +7,14 @@ from typing import cast
 
 from . import _deathtensors
 from ._arguments import looked_up, open_options
-from ._elsewhere import cannot_travel, connect, is_elsewhere, ranges, refuse_backend
+from ._elsewhere import (
+    cannot_travel,
+    close_with,
+    connect,
+    is_elsewhere,
+    ranges,
+    refuse_backend,
+)
 from ._paths import expand_path
 from ._reader import Reader
 from ._text import human_bytes, human_count, plural, printable
@@ -107,6 +114,7 @@ class DtFile(Reader):
             transfer.close()
             raise
         self._transfer = transfer
+        close_with(self, transfer)
         # Pickles lead to the same content, whatever is there by then.
         self._home = transfer.pinned
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
+from weakref import finalize
 
 from . import _deathtensors
 from ._arguments import looked_up, open_options
@@ -77,11 +78,12 @@ class ShardedReader(Reader):
         verify, root, backend, limits = self._options
         refuse_backend(backend)
         index = connect(source, self._remote)
-        self._transfers.append(index)
+        transfers = self._transfers
+        transfers.append(index)
 
         def open_shard(name: str) -> Ranges:
             transfer = index.sibling(name)
-            self._transfers.append(transfer)
+            transfers.append(transfer)
             return ranges(transfer)
 
         try:
@@ -89,8 +91,9 @@ class ShardedReader(Reader):
                 ranges(index), open_shard, verify=verify, root=root, limits=limits
             )
         except BaseException:
-            index.close()
+            _close_all(transfers)
             raise
+        finalize(self, _close_all, transfers)
         self._home = index.pinned
 
     def _file(self, name: str) -> File:
@@ -108,16 +111,13 @@ class ShardedReader(Reader):
     @property
     def counters(self) -> dict[str, int] | None:
         """What index and shards have cost together; see ``DtFile.counters``."""
-        if not self._transfers:
-            return None
-        parts = [transfer.counters for transfer in self._transfers]
-        return {what: sum(part[what] for part in parts) for what in parts[0]}
+        # Transfers of one index count together.
+        return self._transfers[0].counters if self._transfers else None
 
     def close(self) -> None:
         """Let go of all files. Tensors and buffers already read stay valid."""
         self._raw.close()
-        for transfer in self._transfers:
-            transfer.close()
+        _close_all(self._transfers)
 
     @property
     def root(self) -> str | None:
@@ -168,6 +168,11 @@ class ShardedReader(Reader):
         if self._home is None:
             raise cannot_travel(self.index_path)
         return _reopen, (type(self), self._home, *self._options, self._remote)
+
+
+def _close_all(transfers: list[Transfer]) -> None:
+    for transfer in transfers:
+        transfer.close()
 
 
 def open_sharded(

@@ -131,8 +131,16 @@ class Entry:
     done: bool = False
 
 
+#: How long the log waits for requests that are under way, in seconds.
+_SETTLING = 3.0
+
+
 class Log:
-    """Every request to either origin, in the order in which they came."""
+    """Every request to either origin, in the order in which they came.
+
+    A client has its bytes a moment before the server notes that it sent them, so what
+    the log tells waits until no request is under way (a few seconds at most).
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -145,8 +153,13 @@ class Log:
         return entry
 
     def entries(self) -> list[Entry]:
-        with self._lock:
-            return list(self._entries)
+        deadline = time.monotonic() + _SETTLING
+        while True:
+            with self._lock:
+                entries = list(self._entries)
+            if all(entry.done for entry in entries) or time.monotonic() > deadline:
+                return entries
+            time.sleep(0.001)
 
     def as_json(self) -> list[dict[str, Any]]:
         return [asdict(entry) for entry in self.entries()]

@@ -13,7 +13,7 @@ from ._patience import Cancelled
 from ._session import Session
 from ._transfer import HEAD, Range, Transfer
 
-#: Filesystems that tell at no cost whether a file is still the same.
+#: Filesystems that tell at no cost when a file was written.
 _CHEAP = ("file", "local", "memory")
 #: What ``info`` calls a thing that changes with the content, best first.
 _MARKS = ("ETag", "etag", "md5Hash", "crc32c", "generation", "content_md5", "mtime",
@@ -42,14 +42,14 @@ class FsspecTransfer(Transfer):
         self._fs, self._path = fs, path
         self._lock = threading.Lock()
         _forks.watch(self)
-        self._cheap = any(one in _CHEAP for one in _protocols(fs))
-        self.head_bytes = 0 if self._cheap else HEAD
+        self._marks = next((_CHEAP[one] for one in _protocols(fs) if one in _CHEAP), ())
+        self.head_bytes = 0 if self._marks else HEAD
         try:
             info = self._info()
             self.length = _size(info, name)
-            self._mark = _mark(info, _MARKS)
-            strong = _mark(info, _STRONG)
-            if strong is not None and not self._cheap:
+            self._written = [info.get(mark) for mark in self._marks]
+            strong = next(((name, info[name]) for name in _STRONG if info.get(name)), None)
+            if strong is not None and not self._marks:
                 kind = "/".join(_protocols(fs))
                 self._keep(("fsspec", kind, path, _urls.unsigned(self._url), *strong, self.length))
         except BaseException:
@@ -67,9 +67,10 @@ class FsspecTransfer(Transfer):
         return other
 
     def _load(self, gaps: Sequence[Range], held: Reservation) -> list[bytes]:
-        if self._cheap:
+        if self._marks:
             now = self._info()
-            if (_size(now, self.name), _mark(now, _MARKS)) != (self.length, self._mark):
+            written = [now.get(mark) for mark in self._marks]
+            if (_size(now, self.name), written) != (self.length, self._written):
                 message = "the file changed while it was read; open it again"
                 raise errors.network("changed", message, path=self.name)
         if not getattr(self._fs, "async_impl", False):
@@ -172,11 +173,6 @@ def _size(info: Any, name: str) -> int:
     if not isinstance(size, int) or size < 0:
         raise errors.network("range", "the filesystem does not tell its length", path=name)
     return size
-
-
-def _mark(info: Any, names: Sequence[str]) -> tuple[str, str] | None:
-    """What changes with the content, if the filesystem tells any such thing."""
-    return next(((name, str(info[name])) for name in names if info.get(name)), None)
 
 
 def _shown(url: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from .. import errors
-from . import _forks, _urls
+from . import _forks, _logs, _urls
 from ._meter import Reservation
 from ._patience import Again, Cancelled, Patience, may_pass, retry_after
 from ._session import Session, http_library
@@ -202,7 +202,7 @@ class HttpTransfer(Transfer):
         client = self._session.client()
         self._session.meter.count("requests")
         try:
-            with client.stream("GET", url, headers=headers) as response:
+            with _logs.discreet(), client.stream("GET", url, headers=headers) as response:
                 if stop.is_set():
                     raise Cancelled
                 yield response

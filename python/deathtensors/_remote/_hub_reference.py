@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from .. import errors
 
@@ -54,7 +54,7 @@ class Reference:
         return Reference(self.kind, self.repo, self.revision, path)
 
     def __str__(self) -> str:
-        revision = "" if self.revision == "main" else f"@{self.revision.replace('/', '%2F')}"
+        revision = "" if self.revision == "main" else f"@{quote(self.revision, safe='')}"
         return f"hf://{self.prefix}{self.repo}{revision}/{self.path}"
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import threading
+from contextlib import suppress
 from typing import Any
 
 from .. import _deathtensors, errors
 from ..remote import RemoteOptions
-from . import _forks
+from . import _forks, _logs
 from ._meter import Meter
 
 USER_AGENT = f"deathtensors/{_deathtensors.__version__}"
@@ -59,11 +60,19 @@ class Session:
         if client is not None:
             client.close()
 
+    def __del__(self) -> None:
+        # Nobody closed it; its connections would complain if they were just dropped.
+        client = getattr(self, "_client", None)
+        if client is not None:
+            with suppress(Exception):
+                client.close()
+
     def client(self) -> Any:
         """The HTTP client; it follows no redirects, and proxies are the environment's."""
         with self._lock:
             if self._client is None:
                 library, options = http_library(), self.options
+                _logs.watch(library.__name__)
                 # Calls bound by themselves how many they use at once; one that was
                 # given up may hold its connection for a while.
                 limits = library.Limits(

@@ -12,15 +12,25 @@ from pathlib import Path
 import pytest
 
 import deathtensors
-from helpers import ROOT
+from helpers import ROOT, safetensors_file
+from hub import Hub
+from hub_fixtures import hub
+
+__all__ = ["hub"]  # a fixture
 
 PAGES = sorted({ROOT / "README.md", ROOT / "python" / "README.md", *ROOT.glob("docs/*.md")})
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_python_blocks_run(page: Path, tmp_path: Path) -> None:
-    """All blocks of a page run one after the other, in one fresh folder."""
+def test_python_blocks_run(page: Path, hub: Hub) -> None:
+    """All blocks of a page run one after the other, in one fresh folder.
+
+    The Hub that they speak to is the model of it, and has a model to convert.
+    """
+    Path("older").write_bytes(safetensors_file([("w", "F32", [2], bytes(8))]))
+    hub.put("org/older", {"model.safetensors": "older"})
     space: dict[str, object] = {"__name__": "__main__"}
     for number, block in enumerate(BLOCK.findall(page.read_text("utf-8")), 1):
         if ">>>" in block:

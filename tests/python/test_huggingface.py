@@ -233,7 +233,7 @@ def test_a_missing_file_is_told_with_its_neighbours(hub: Hub, model: str) -> Non
 def test_a_missing_revision_is_told_with_its_neighbours(hub: Hub, model: str) -> None:
     hub.put(REPO, texts={"a": "b"}, branch="float16")
     for ask in (hf.load_from_hub, hf.load_sharded_from_hub):
-        with pytest.raises(dt.NetworkError, match=r"'float_16'; there is float16") as caught:
+        with pytest.raises(dt.NetworkError, match=r"'float_16'; did you mean 'float16'") as caught:
             ask(REPO, FILE, revision="float_16")
         assert caught.value.code == "network.not_found"
 
@@ -395,3 +395,49 @@ def test_a_file_that_is_no_index_is_refused(hub: Hub, model: str) -> None:
     with pytest.raises(dt.FormatError) as caught:
         hf.load_sharded_from_hub(REPO, FILE)
     assert caught.value.code == "shards.not_index"
+
+
+# --- without downloading
+
+
+def test_lazily_only_what_is_asked_for_is_read(hub: Hub, tmp_path: Path) -> None:
+    dt.save("big.deathtensors", {name: np.full(10**6, 1, "int8") for name in "abc"})
+    commit = hub.put(REPO, {FILE: "big.deathtensors"})
+    hub.log.clear()
+    with hf.load_from_hub(REPO, FILE, lazy=True) as file:
+        assert file.keys() == ["a", "b", "c"]
+        assert file.get_tensor_slice("b", 10, 5, "numpy").tolist() == [1] * 5
+        assert file.counters is not None and file.counters["bytes"] < 200_000
+        assert f"@{commit}/" in pickle.dumps(file).decode("latin-1")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_lazily_a_file_is_of_one_commit(hub: Hub, model: str) -> None:
+    with hf.load_from_hub(REPO, FILE, lazy=True) as file:
+        dt.save("new.deathtensors", {"new": np.zeros(3)})
+        hub.put(REPO, {FILE: "new.deathtensors"})
+        assert same(file)
+    with hf.load_from_hub(REPO, FILE, lazy=True, revision=model, verify=True) as file:
+        assert same(file)
+    with hf.load_from_hub(REPO, FILE, lazy=True) as file:
+        assert file.keys() == ["new"]
+
+
+def test_lazily_the_same_options_and_refusals(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.put("org/secret", {FILE: saved()}, kind="datasets", private=True, branch="a/b")
+    monkeypatch.delenv("HF_TOKEN")
+    where: dict[str, Any] = {"repo_type": "dataset", "revision": "a/b", "lazy": True}
+    for options in ({"token": hub.token}, {"remote": {"token": hub.reader_token}}):
+        with hf.load_from_hub("org/secret", FILE, **where, **options) as file:
+            assert same(file)
+    with pytest.raises(dt.NetworkError):
+        hf.load_from_hub("org/secret", FILE, **where)
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    with pytest.raises(dt.NetworkError):
+        hf.load_from_hub("org/secret", FILE, **where, token=False)
+    with pytest.raises(dt.LimitError):
+        hf.load_from_hub("org/secret", FILE, **where, remote={"budget_bytes": 100})
+    with pytest.raises(dt.LimitError):
+        hf.load_from_hub("org/secret", FILE, **where, limits={"header_bytes": 10})
+    with pytest.raises(dt.UsageError):
+        hf.load_from_hub("org/secret", FILE, **where, backend="mmap")

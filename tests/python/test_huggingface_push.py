@@ -258,7 +258,7 @@ def test_a_token_that_the_hub_does_not_know_is_told_so(hub: Hub) -> None:
 
 def test_a_branch_must_be_there(hub: Hub, api: HfApi) -> None:
     hub.put(REPO, texts={"a": "b"}, branch="experiment-1")
-    with pytest.raises(dt.NetworkError, match="experiment-1, main") as caught:
+    with pytest.raises(dt.NetworkError, match="did you mean 'experiment-1'") as caught:
         hf.push_to_hub(REPO, saved(), revision="experiment_1")
     assert caught.value.code == "network.not_found"
     assert puts(hub) == []

@@ -40,6 +40,7 @@ _COMMANDS = {
     "hub-pull": ("_hub", "download a file, or a sharded model, from the Hub"),
     "hub-list": ("_hub", "list the files of a repository of the Hub"),
     "hub-info": ("_hub", "show what the Hub says about a repository"),
+    "hub-open": ("_hub", "look into a file on the Hub without downloading it"),
     "hub-convert": ("_hub", "convert safetensors on the Hub, in place"),
 }
 

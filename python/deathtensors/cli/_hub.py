@@ -15,10 +15,13 @@ from .._arguments import not_itself
 from .._deathtensors import CANONICAL_EXTENSION, LEGACY_EXTENSION
 from .._file import DtFile
 from .._paths import expand_path
-from .._sharded import is_index
-from .._text import printable
+from .._sharded import ShardedReader, is_index, open_any
+from .._text import human_bytes, plural, printable
+from ..huggingface._load import with_token
+from ..huggingface._repository import Repository
 from ._convert import say_wrote
-from ._output import ProgressBar, say, say_json
+from ._inspect import facts_of, say_facts, say_one, say_tensors
+from ._output import ProgressBar, say, say_json, summary, warn
 
 _MODELS = (CANONICAL_EXTENSION, LEGACY_EXTENSION, ".safetensors")
 #: How many items of a list ``hub-info`` shows.
@@ -232,6 +235,51 @@ def run_hub_info(args: argparse.Namespace) -> int:
             text = ", ".join(value) if isinstance(value, list) else str(value)
             say(f"{key}: {printable(text)}".rstrip())
     return 0
+
+
+# --- hub-open
+
+
+def add_hub_open_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``hub-open``."""
+    _add_file(parser)
+    parser.add_argument("--list", action="store_true", help="only the table of tensors")
+    parser.add_argument("--tensor", metavar="NAME", help="measure that tensor, and read no other")
+    _add_repository(parser)
+
+
+def run_hub_open(args: argparse.Namespace) -> int:
+    """Look into a file without downloading it."""
+    where = _where(args)
+    repo = Repository(args.repo_id, where["repo_type"], where["revision"], where["token"])
+    with open_any(repo.address(args.filename), remote=with_token(repo, None)) as reader:
+        said = _look(reader, args)
+        cost = reader.counters or {}
+    if args.json:
+        say_json({**said, "transfer": cost})
+    else:
+        took = f"{plural(cost['requests'], 'request')} and {human_bytes(cost['bytes'])}"
+        warn(f"it took {took}; nothing was downloaded")
+    return 0
+
+
+def _look(reader: DtFile | ShardedReader, args: argparse.Namespace) -> dict[str, Any]:
+    """Say what was asked for, or give it where JSON is wanted."""
+    if args.tensor is not None:
+        said = {**reader.info(args.tensor), "stats": reader.stats(args.tensor)}
+        if not args.json:
+            say_one(args.tensor, said["stats"])
+        return said
+    infos, facts = reader.infos(), facts_of(reader)
+    if args.json:
+        more = {} if args.list else {**facts, "metadata": reader.metadata()}
+        return {**more, "tensors": infos}
+    if not args.list:
+        say_facts(reader, facts)
+        say()
+    say_tensors(infos)
+    say(summary(len(infos), facts["parameters"], facts["tensor_bytes"]))
+    return {}
 
 
 # --- hub-convert

@@ -32,19 +32,19 @@ def add_info_arguments(parser: argparse.ArgumentParser) -> None:
 def run_info(args: argparse.Namespace) -> int:
     """Show what a file holds."""
     with open_any(args.path) as reader:
-        facts = _facts(reader)
+        facts = facts_of(reader)
         infos = reader.infos()
         if args.json:
             say_json({**facts, "metadata": reader.metadata(), "tensors": infos})
             return 0
-        _say_facts(reader, facts)
+        say_facts(reader, facts)
         say()
-        _say_tensors(infos)
+        say_tensors(infos)
         say(summary(len(infos), facts["parameters"], facts["tensor_bytes"]))
     return 0
 
 
-def _facts(reader: DtFile | ShardedReader) -> dict[str, Any]:
+def facts_of(reader: DtFile | ShardedReader) -> dict[str, Any]:
     """The file as a whole; of a sharded model, its files taken together."""
     files = list(reader._files())
     parts = [file.facts for file in files]
@@ -67,7 +67,7 @@ def _facts(reader: DtFile | ShardedReader) -> dict[str, Any]:
     }
 
 
-def _say_facts(reader: DtFile | ShardedReader, facts: dict[str, Any]) -> None:
+def say_facts(reader: DtFile | ShardedReader, facts: dict[str, Any]) -> None:
     written_by = f", written by {printable(facts['created_by'])}" if facts["created_by"] else ""
     lines = [
         ("file", printable(facts["path"])),
@@ -97,7 +97,7 @@ def _compression(facts: dict[str, Any]) -> str:
     return f"zstd, {frames}{exact_bytes(facts['stored_bytes'])}, {share:.1%} of the data"
 
 
-def _say_tensors(infos: list[dict[str, Any]]) -> None:
+def say_tensors(infos: list[dict[str, Any]]) -> None:
     columns = [
         Column("name", shrinks=True),
         Column("dtype"),
@@ -137,8 +137,8 @@ def run_list(args: argparse.Namespace) -> int:
             if args.json:
                 say_json(infos)
                 return 0
-            _say_tensors(infos)
-            facts = _facts(reader)
+            say_tensors(infos)
+            facts = facts_of(reader)
             say(summary(len(infos), facts["parameters"], facts["tensor_bytes"]))
         elif args.json:
             say_json(reader.keys())
@@ -170,7 +170,7 @@ def run_stats(args: argparse.Namespace) -> int:
     if args.json:
         say_json(found)
     elif len(args.tensor) == 1:
-        _say_one(args.tensor[0], found[args.tensor[0]])
+        say_one(args.tensor[0], found[args.tensor[0]])
     elif found:
         _say_stats(found)
     else:
@@ -178,7 +178,7 @@ def run_stats(args: argparse.Namespace) -> int:
     return 0
 
 
-def _say_one(name: str, measures: dict[str, Any]) -> None:
+def say_one(name: str, measures: dict[str, Any]) -> None:
     say(printable(name))
     for what, value in measures.items():
         say(f"  {what + ':':<9}{_exact(value)}")

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _deathtensors, errors
 from .._arguments import flag
+from .._elsewhere import connect, ranges
 from .._file import DtFile
 from .._paths import with_extension
 from .._write import append, save
 from ._load import with_token
+from ._problems import moved
 from ._push import write_sidecar
 from ._repository import Repository
 from ._same import check_same
@@ -141,23 +143,22 @@ class _Job:
 
     def _convert(self, source: str, target: str, marks: Mapping[str, str]) -> dict[str, Any]:
         """Convert and send one file; returns what an index says about it."""
-        from .._remote import connect
-
         address = self._repo.address(source, self._base)
         with TemporaryDirectory(prefix="deathtensors-") as room:
             path = os.path.join(room, os.path.basename(target))
             with closing(connect(address, with_token(self._repo, None))) as transfer:
-                ranges = _deathtensors.Ranges(transfer.name, transfer.length, transfer.fetch)
                 _deathtensors.from_safetensors(
-                    ranges,
+                    ranges(transfer),
                     path,
                     checksum=True,
                     compress=self._compress,
                     progress=self._progress,
                 )
-                if marks:
-                    append(path, {}, extra_global_metadata=marks)
-                if self.delete:
+            if marks:
+                append(path, {}, extra_global_metadata=marks)
+            if self.delete:
+                # Connected anew, so that nothing of the first reading is trusted.
+                with closing(connect(address, with_token(self._repo, None))) as transfer:
                     check_same(transfer, path)
             self._send(target, path, room)
             with DtFile(path) as file:
@@ -236,12 +237,18 @@ class _Job:
             with open(path, "rb") as file:
                 content = file.read()
         addition = self._repo.addition(target, content)
+        self._check_unmoved()
         self._repo.upload(addition)
         self._additions.append(addition)
         if self._manifest:
             with open(write_sidecar(path, room), "rb") as file:
                 sidecar = self._repo.addition(f"{target}.json", file.read())
             self._additions.append(sidecar)
+
+    def _check_unmoved(self) -> None:
+        """Refuse to send what could not be committed any more."""
+        if self._repo.info().sha != self._base:
+            raise moved(self._repo)
 
     def commit(self, message: str, gone: list[str]) -> None:
         """Commit all of it, unless somebody was faster."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .. import _deathtensors, errors
 from .._arguments import flag, looked_up
 from .._file import DtFile
 from .._sharded import ShardedReader
+from ..remote import RemoteOptions
 from ._repository import Repository
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
     from .._deathtensors import File
     from .._paths import StrPath
-    from ..remote import RemoteOptions
     from ._repository import Token
 
 
@@ -66,8 +67,13 @@ def load_from_hub(
                 "cache_dir is of whole files, and lazy=True downloads none; "
                 "remote={'cache_dir': …} keeps what was read"
             )
-        return open_lazily(
-            repo, filename, verify, root=root, backend=backend, limits=limits, remote=remote
+        return DtFile(
+            repo.address(filename),
+            verify,
+            root=root,
+            backend=backend,
+            limits=limits,
+            remote=with_token(repo, remote),
         )
     if remote is not None:
         raise errors.usage("remote says how to read with lazy=True")
@@ -75,26 +81,8 @@ def load_from_hub(
     return DtFile(path, verify, root=root, backend=backend, limits=limits)
 
 
-def open_lazily(
-    repo: Repository,
-    filename: str,
-    verify: bool = False,
-    *,
-    remote: RemoteOptions | Mapping[str, Any] | None = None,
-    **options: Any,
-) -> DtFile:
-    """Open a file of a repository by ranges."""
-    from .._file import open as open_file
-
-    return open_file(repo.address(filename), verify, remote=with_token(repo, remote), **options)
-
-
 def with_token(repo: Repository, remote: RemoteOptions | Mapping[str, Any] | None) -> RemoteOptions:
     """How to read by ranges, as the caller said, with the repository's token."""
-    from dataclasses import replace
-
-    from ..remote import RemoteOptions
-
     options = RemoteOptions.of(remote)
     return options if options.token is not None else replace(options, token=repo.token)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
+from .._remote._hub_errors import _nearest as nearest
 
 if TYPE_CHECKING:
     from ._repository import Repository
@@ -32,7 +33,8 @@ def explained(repo: Repository, path: str | None = None) -> Iterator[None]:
         ours = _explanation(error, repo, path)
         if ours is None:
             raise
-        raise ours from error
+        # Their text and their causes may hold signed addresses.
+        raise ours from None
 
 
 def _explanation(
@@ -98,11 +100,14 @@ def _refused(error: Any, repo: Repository, place: str) -> errors.DeathTensorsErr
             "may, and writing takes one with write access",
         )
     if status == 412:
-        return network(
-            "changed",
-            "somebody committed to the repository meanwhile, so nothing was changed; try again",
-        )
+        return moved(repo, status)
     return network("not_found" if status == 404 else "status", f"the Hub answered {status}{said}")
+
+
+def moved(repo: Repository, status: int | None = None) -> errors.DeathTensorsError:
+    """The branch is not any more what it was when the work began."""
+    message = "somebody committed to the repository meanwhile, so nothing was changed; try again"
+    return errors.network("changed", message, path=repo.name, status=status)
 
 
 def _said(error: Any) -> str:
@@ -145,7 +150,7 @@ def _no_revision(repo: Repository) -> errors.DeathTensorsError:
     return errors.network(
         "not_found",
         f"there is no branch, tag or commit '{repo.revision or 'main'}'"
-        f"{_nearest(repo.revision or 'main', names)}",
+        f"{nearest(repo.revision or 'main', names)}",
         path=repo.name,
         status=404,
     )
@@ -157,18 +162,7 @@ def _no_file(repo: Repository, path: str | None) -> errors.DeathTensorsError:
         names = repo.api.list_repo_files(repo.id, repo_type=repo.type, revision=repo.revision)
     return errors.network(
         "not_found",
-        f"there is no such file at {repo.revision or 'main'}{_nearest(path or '', names)}",
+        f"there is no such file at {repo.revision or 'main'}{nearest(path or '', names)}",
         path=repo.name if path is None else f"{repo.name}/{path}",
         status=404,
     )
-
-
-def _nearest(wanted: str, names: Iterable[str]) -> str:
-    from difflib import get_close_matches
-
-    names = [name for name in names if not name.startswith(".git")]
-    # Of few, all are told, the nearest first.
-    near = get_close_matches(wanted, names, n=3, cutoff=0.5)
-    if len(names) <= 5:
-        near += [name for name in names if name not in near]
-    return f"; there is {', '.join(near)}" if near else ""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import os.path
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Union
 from urllib.parse import quote
 
 from .. import __version__, errors
 from .._paths import expand_path
+from .._remote._hub_reference import endpoint
+from .._remote._token import token as find_token
+from ..remote import RemoteOptions
 from ._problems import explained
 
 if TYPE_CHECKING:
@@ -19,7 +22,8 @@ if TYPE_CHECKING:
 #: Where each kind of repository begins, in addresses.
 _PREFIXES = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 
-#: The token itself, False for nobody, None for whoever is logged in.
+#: The token itself; None for the environment's or the stored login's, True for the
+#: same but refusing where there is none, False for nobody.
 Token = Union[str, bool, None]
 
 
@@ -60,8 +64,9 @@ class Repository:
         self.id = repo_id
         self.type = repo_type
         self.revision = revision
-        self.token = _token(token)
-        self.endpoint: str = hub.constants.ENDPOINT
+        #: The token to show, or False for nobody, so that the client looks for none.
+        self.token: str | bool = find_token(RemoteOptions(token=token).token, hub) or False
+        self.endpoint = endpoint()
         self.api: Any = hub.HfApi(
             endpoint=self.endpoint,
             token=self.token,
@@ -234,31 +239,9 @@ class Repository:
 
 def _client() -> Any:
     try:
-        import huggingface_hub
-        from huggingface_hub import constants
-
-        assert constants.ENDPOINT
-        return huggingface_hub
+        import_module("huggingface_hub.constants")  # no attribute before it is imported
+        return import_module("huggingface_hub")
     except ImportError as error:
         raise errors.missing_package(
             "huggingface_hub", "for the Hugging Face Hub", "deathtensors[huggingface]"
         ) from error
-
-
-def _token(token: Token) -> str | bool:
-    if token is False or isinstance(token, str):
-        return token
-    if token is not None and token is not True:
-        raise errors.usage(
-            "token cannot be used",
-            code="usage.option",
-            expected="str, False or None",
-            found=type(token).__name__,
-        )
-    for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
-        found = os.environ.get(variable, "").strip()
-        if found:
-            return found
-    from huggingface_hub import get_token
-
-    return get_token() or False

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from contextlib import closing
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from .. import _deathtensors, errors
 from .._arguments import flag
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ._repository import Token
 
 _INDEX = ".safetensors.index.json"
+#: A shard as an index lists it: file name, names of tensors, bytes, root.
+_Listed = tuple[str, list[str], int, Optional[str]]
 #: Files up to this size are sent with the commit, or else as the Hub says.
 _SMALL = 10 << 20
 
@@ -141,7 +143,7 @@ class _Job:
         self._convert(source, target, {})
         return [source]
 
-    def _convert(self, source: str, target: str, marks: Mapping[str, str]) -> dict[str, Any]:
+    def _convert(self, source: str, target: str, marks: Mapping[str, str]) -> _Listed:
         """Convert and send one file; returns what an index says about it."""
         address = self._repo.address(source, self._base)
         with TemporaryDirectory(prefix="deathtensors-") as room:
@@ -162,8 +164,8 @@ class _Job:
                     check_same(transfer, path)
             self._send(target, path, room)
             with DtFile(path) as file:
-                tensors, size = file.keys(), sum(info["nbytes"] for info in file.infos())
-        return {"path": os.path.basename(target), "tensors": tensors, "bytes": size}
+                size = sum(info["nbytes"] for info in file.infos())
+                return os.path.basename(target), file.keys(), size, file.root
 
     # --- a sharded model
 
@@ -171,27 +173,20 @@ class _Job:
         """Convert and send all shards and the index; returns what may be deleted then."""
         shards, said = self._weight_map(source)
         stem, end = os.path.splitext(target)
-        count = len(shards)
         listed = []
-        for place, shard in enumerate(shards):
-            name = f"{stem}-{place + 1:05}-of-{count:05}{end}"
-            marks = {"deathtensors.shard.index": str(place), "deathtensors.shard.count": str(count)}
+        for nth, (shard, expected) in enumerate(shards.items()):
+            name = _deathtensors.shard_name(stem, nth, len(shards), end)
+            marks = _deathtensors.shard_metadata(nth, len(shards), {})
             listed.append(self._convert(_beside(source, shard), name, marks))
-            found, expected = set(listed[-1]["tensors"]), shards[shard]
-            if found != expected:
-                odd = sorted(found ^ expected)[0]
+            odd = expected.symmetric_difference(listed[-1][1])
+            if odd:
                 raise errors.make(
                     "shards.mismatch",
                     "format",
-                    f"{shard}: the shard does not hold what {source} says: '{odd}'",
-                    odd,
+                    f"{shard}: the shard does not hold what {source} says: '{min(odd)}'",
+                    min(odd),
                 )
-        index = {
-            **said,
-            "deathtensors.sharded": "true",
-            "deathtensors.shard.count": str(count),
-            "deathtensors.shards": json.dumps(listed, ensure_ascii=False, separators=(",", ":")),
-        }
+        index = _deathtensors.index_metadata(listed, said)
         with TemporaryDirectory(prefix="deathtensors-") as room:
             path = os.path.join(room, os.path.basename(target))
             save(path, {}, global_metadata=index, checksum=True)
@@ -201,30 +196,18 @@ class _Job:
     def _weight_map(self, source: str) -> tuple[dict[str, set[str]], dict[str, str]]:
         """The tensors of each shard, in order of their names, and the index's metadata."""
         path, _ = self._repo.download(source, commit=self._base)
-        try:
-            with open(path, encoding="utf-8") as file:
-                text = json.load(file)
-            where = {str(name): shard for name, shard in text["weight_map"].items()}
-            metadata = dict(text.get("metadata") or {})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _malformed(source, f"it has no weight_map: {error}") from error
-        shards: dict[str, set[str]] = {}
-        for name, shard in where.items():
-            if not isinstance(shard, str) or not shard:
-                raise _malformed(source, "a shard is not named by a string")
-            if "/" in shard or "\\" in shard:
-                raise errors.usage(
-                    f"{source}: the shard '{shard}' is in a folder of its own, where an index of "
-                    "deathtensors cannot name it; convert the files one by one"
-                )
-            shards.setdefault(shard, set()).add(name)
+        with open(path, "rb") as file:
+            text = file.read()
+        # The core refuses what is malformed, and shards that are in folders of their own.
+        shards = {shard: set(names) for shard, names in _deathtensors.read_safetensors_index(text)}
         if not shards:
             raise _malformed(source, "it names no shards")
+        metadata = json.loads(text).get("metadata")
         # What is no text is told as JSON; sizes are of the original's files.
         said = {
             str(key): value if isinstance(value, str) else json.dumps(value)
-            for key, value in metadata.items()
-            if key not in ("total_size",) and not str(key).startswith("deathtensors.shard")
+            for key, value in (metadata if isinstance(metadata, dict) else {}).items()
+            if key != "total_size" and not str(key).startswith("deathtensors.shard")
         }
         return dict(sorted(shards.items())), said
 

@@ -26,7 +26,7 @@ def _copies(b: Bench, source: str) -> list[Contender]:
     ]
 
 
-@SECTION.row("append 4 KiB to {mixed}", Target(1.1, CP))
+@SECTION.row("append 4 KiB to {mixed}", Target(1.1, CP), fills_memory=True)
 def append(b: Bench) -> list[Contender]:
     path = b.ours_file(b.mixed)
     old = b.old_file(b.mixed)
@@ -38,7 +38,11 @@ def append(b: Bench) -> list[Contender]:
     ]
 
 
-@SECTION.row("append 4 KiB to {mixed}, in memory (/dev/shm: no flushing)", Target(1.1, CP))
+@SECTION.row(
+    "append 4 KiB to {mixed}, in memory (/dev/shm: no flushing)",
+    Target(1.1, CP),
+    fills_memory=True,
+)
 def append_in_memory(b: Bench) -> list[Contender]:
     # The file, its copy that is appended to, and what replaces that.
     folder = b.in_memory(4 * b.mixed[1])
@@ -58,7 +62,7 @@ def append_in_memory(b: Bench) -> list[Contender]:
     ]
 
 
-@SECTION.row("append 4 KiB to {mixed}, footer", quick=False)
+@SECTION.row("append 4 KiB to {mixed}, footer", quick=False, fills_memory=True)
 def append_footer(b: Bench) -> list[Contender]:
     path = b.ours_file(b.mixed, "footer", checksum=True)
     old = b.old_file(b.mixed, "footer", checksum=True)
@@ -71,7 +75,7 @@ def append_footer(b: Bench) -> list[Contender]:
     ]
 
 
-@SECTION.row("append 4 KiB to {mixed}, compressed")
+@SECTION.row("append 4 KiB to {mixed}, compressed", fills_memory=True)
 def append_compressed(b: Bench) -> list[Contender]:
     path = b.ours_file(b.mixed, "compressed", compress=True)
     old = b.old_file(b.mixed, "compressed", compress=True)

@@ -112,6 +112,20 @@ def copy_tensors_sharded(
 def diff(
     a: File, b: File, *, compare_bytes: bool = False, progress: Progress | None = None
 ) -> dict[str, Any]: ...
+def shard_name(stem: str, nth: int, count: int, extension: str) -> str:
+    """The file name of the nth shard, counted from 0."""
+
+def shard_metadata(nth: int, count: int, metadata: Mapping[str, str]) -> dict[str, str]:
+    """The metadata of the nth shard: the user's, and what marks it."""
+
+def index_metadata(
+    listed: Sequence[tuple[str, Sequence[str], int, str | None]], metadata: Mapping[str, str]
+) -> dict[str, str]:
+    """The metadata of the index of shards: path, names, bytes and root of each."""
+
+def read_safetensors_index(text: bytes) -> list[tuple[str, list[str]]]:
+    """The shards that an index of safetensors names, each with its tensors' names."""
+
 def write_manifest(file: File, path: str, written_at: str) -> None: ...
 def read_manifest(text: bytes) -> dict[str, Any]: ...
 

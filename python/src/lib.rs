@@ -63,6 +63,10 @@ fn _deathtensors(m: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(write::write_manifest, m)?,
         wrap_pyfunction!(write::read_manifest, m)?,
         wrap_pyfunction!(file::diff, m)?,
+        wrap_pyfunction!(sharded::shard_name, m)?,
+        wrap_pyfunction!(sharded::shard_metadata, m)?,
+        wrap_pyfunction!(sharded::index_metadata, m)?,
+        wrap_pyfunction!(sharded::read_safetensors_index, m)?,
     ] {
         m.add_function(function)?;
     }

@@ -4,10 +4,13 @@ use crate::errors::raise;
 use crate::file::{File, OpenArguments};
 use crate::remote::{Whereabouts, shard_opener};
 use deathtensors::core::Code;
-use deathtensors::core::digest::hex;
+use deathtensors::core::Limits;
+use deathtensors::core::digest::{hex, parse_hex};
+use deathtensors::core::shards::{self, Shard, ShardIndex};
 use deathtensors::{Error, ShardedFile};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -184,4 +187,52 @@ impl Sharded {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
     }
+}
+
+/// The file name of the nth shard, counted from 0.
+#[pyfunction]
+pub fn shard_name(stem: &str, nth: usize, count: usize, extension: &str) -> String {
+    shards::shard_name(stem, nth, count, extension)
+}
+
+/// The metadata of the nth shard: the user's, and what marks it.
+#[pyfunction]
+pub fn shard_metadata(
+    nth: usize,
+    count: usize,
+    metadata: BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    shards::shard_metadata(nth, count, &metadata)
+}
+
+/// The metadata of the index of these shards, each a path, its tensors' names and
+/// bytes, and its root: the user's, and what makes it an index.
+#[pyfunction]
+pub fn index_metadata(
+    py: Python<'_>,
+    listed: Vec<(String, Vec<String>, u64, Option<String>)>,
+    metadata: BTreeMap<String, String>,
+) -> PyResult<BTreeMap<String, String>> {
+    let refuse = |e: deathtensors::core::Error| raise(py, e.into());
+    let mut all = Vec::with_capacity(listed.len());
+    for (path, tensors, bytes, root) in listed {
+        let root = root.map(|hex| parse_hex(&hex)).transpose();
+        all.push(Shard {
+            path,
+            tensors,
+            bytes,
+            root: root.map_err(refuse)?,
+        });
+    }
+    let index = ShardIndex::new(all).map_err(refuse)?;
+    Ok(index.metadata(&metadata))
+}
+
+/// The shards that an index of safetensors names, each a path and its tensors' names.
+#[pyfunction]
+pub fn read_safetensors_index(py: Python<'_>, text: &[u8]) -> PyResult<Vec<(String, Vec<String>)>> {
+    let index = ShardIndex::parse_safetensors_index(text, &Limits::DEFAULT);
+    let index = index.map_err(|e| raise(py, e.into()))?;
+    let shards = index.shards.into_iter();
+    Ok(shards.map(|shard| (shard.path, shard.tensors)).collect())
 }

@@ -13,6 +13,8 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "vectors"), str(HERE.parent)]
 
 import peers  # noqa: E402
+from hub import Hub  # noqa: E402
+from webserver import Web  # noqa: E402
 
 configuration.set_hypothesis_home_dir(HERE.parents[1] / "build" / "hypothesis")
 # Reproducible: a failure here fails everywhere. No deadlines: machines are shared.
@@ -30,6 +32,36 @@ settings.load_profile("tests")
 def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     yield
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried again is tried at once."""
+    from deathtensors._remote import _patience
+
+    monkeypatch.setattr(_patience, "FIRST_WAIT", 0.0)
+
+
+@pytest.fixture
+def web(impatient: None) -> Iterator[Web]:
+    """A web server, which serves what is put into ``web.files``."""
+    with Web() as running:
+        yield running
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, impatient: None) -> Iterator[Hub]:
+    """A model of the Hub, which is the Hub for this process; nobody is logged in."""
+    from huggingface_hub import constants
+
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    # The client reads these once, when it is imported.
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    with Hub(tmp_path / "hub") as running:
+        monkeypatch.setenv("HF_ENDPOINT", running.endpoint)
+        yield running
 
 
 @pytest.fixture(scope="session")

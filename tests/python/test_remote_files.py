@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from webserver import Web
 
 import deathtensors as dt
 from deathtensors.cli import main
 from deathtensors.remote import RemoteOptions
 from hub import Hub
+from webserver import Web
 
 MIB = 1 << 20
 REPO = "tester/model"

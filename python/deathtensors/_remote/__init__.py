@@ -69,6 +69,6 @@ def connect(source: Any, options: RemoteOptions | Mapping[str, Any] | None = Non
         from ._web import WebTransfer
 
         return WebTransfer(source, session)
-    from ._fsspec import FsspecTransfer
+    from ._fsspec import FsspecTransfer, filesystem
 
-    return FsspecTransfer(source, session)
+    return FsspecTransfer(*filesystem(source), source, session)

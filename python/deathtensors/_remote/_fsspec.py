@@ -13,12 +13,9 @@ from ._patience import Cancelled
 from ._session import Session
 from ._transfer import HEAD, Range, Transfer
 
-#: Filesystems that tell at no cost when a file was written.
-_CHEAP = ("file", "local", "memory")
-#: What ``info`` calls a thing that changes with the content, best first.
-_MARKS = ("ETag", "etag", "md5Hash", "crc32c", "generation", "content_md5", "mtime",
-          "LastModified", "last_modified", "updated", "modified", "created")  # fmt: skip
-#: Those that promise the same bytes, so that they may be kept on disk.
+#: Filesystems that tell at no cost when a file was written, and how ``info`` calls that.
+_CHEAP = {"file": ("ino", "mtime"), "local": ("ino", "mtime"), "memory": ("created",)}
+#: What others call a thing that promises the same bytes, so that they may be kept on disk.
 _STRONG = ("ETag", "etag", "md5Hash", "crc32c", "generation", "content_md5")
 
 
@@ -29,29 +26,29 @@ class FsspecTransfer(Transfer):
     in memory, size and time of change are looked at before each call, and a file that
     changed is refused. Elsewhere that would cost a request each time, and is **not**
     done: such a file must not be overwritten while it is read. Opening it with ``root``
-    or ``verify`` notices all changes.
+    notices what was mixed.
+
+    Args:
+        fs: a filesystem of fsspec.
+        path: of the file, as the filesystem calls it.
+        url: the same for everyone.
     """
 
-    def __init__(self, url: str, session: Session) -> None:
-        fs, path = _filesystem(url)
-        self._url = url
-        self._begin(fs, path, _shown(url), session)
-
-    def _begin(self, fs: Any, path: str, name: str, session: Session) -> None:
-        super().__init__(session, name)
-        self._fs, self._path = fs, path
+    def __init__(self, fs: Any, path: str, url: str, session: Session) -> None:
+        super().__init__(session, _shown(url))
+        self._fs, self._path, self._url = fs, path, url
         self._lock = threading.Lock()
         _forks.watch(self)
-        self._marks = next((_CHEAP[one] for one in _protocols(fs) if one in _CHEAP), ())
+        protocols = _protocols(fs)
+        self._marks = next((marks for one, marks in _CHEAP.items() if one in protocols), ())
         self.head_bytes = 0 if self._marks else HEAD
         try:
             info = self._info()
-            self.length = _size(info, name)
+            self.length = _size(info, self.name)
             self._written = [info.get(mark) for mark in self._marks]
             strong = next(((name, info[name]) for name in _STRONG if info.get(name)), None)
             if strong is not None and not self._marks:
-                kind = "/".join(_protocols(fs))
-                self._keep(("fsspec", kind, path, _urls.unsigned(self._url), *strong, self.length))
+                self._keep(("fsspec", *protocols, path, _urls.unsigned(url), *strong, self.length))
         except BaseException:
             self.close()
             raise
@@ -61,10 +58,8 @@ class FsspecTransfer(Transfer):
 
     def sibling(self, name: str) -> FsspecTransfer:
         name = _urls.checked_name(name)
-        other = FsspecTransfer.__new__(FsspecTransfer)
-        other._url = _beside(self._url, name)
-        other._begin(self._fs, _beside(self._path, name), _beside(self.name, name), self._session)
-        return other
+        path, url = _beside(self._path, name), _beside(self._url, name)
+        return FsspecTransfer(self._fs, path, url, self._session)
 
     def _load(self, gaps: Sequence[Range], held: Reservation) -> list[bytes]:
         if self._marks:
@@ -144,7 +139,13 @@ class FsspecTransfer(Transfer):
         raise errors.network("status", message, path=self.name, found=found) from error
 
 
-def _filesystem(url: str) -> tuple[Any, str]:
+def filesystem(url: str) -> tuple[Any, str]:
+    """The filesystem that a URL names, and the path of its file there.
+
+    Raises:
+        UsageError: fsspec knows no such scheme.
+        MissingPackageError: fsspec, or what it needs for the scheme, is not installed.
+    """
     try:
         import fsspec  # type: ignore[import-untyped]
     except ImportError:

@@ -199,6 +199,8 @@ class HttpTransfer(Transfer):
     def _answer(self, url: str, headers: Mapping[str, str], stop: threading.Event) -> Iterator[Any]:
         """An answer whose body was not read yet; what goes wrong on the way is told apart."""
         library, path = http_library(), self.name
+        if self._closed:  # by another thread
+            raise errors.closed(path)
         client = self._session.client()
         self._session.meter.count("requests")
         try:
@@ -216,6 +218,10 @@ class HttpTransfer(Transfer):
             raise _unreachable(path, str(error)) from None
         except (library.UnsupportedProtocol, library.InvalidURL):
             raise errors.network("status", "the URL cannot be used", path=path) from None
+        except RuntimeError:
+            if not self._closed:
+                raise
+            raise errors.closed(path) from None
         except library.TransportError:
             message = "the connection broke off before everything had come"
             raise Again(errors.network("truncated", message, path=path)) from None

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
+from inspect import signature
 from typing import Any
 
 from .. import _deathtensors, errors
-from . import _cache, _urls
+from . import _cache, _logs, _urls
 from ._http import HttpTransfer, Place, Version
 from ._hub_errors import Advisor
 from ._hub_reference import Reference, endpoint
 from ._patience import Again, Patience
-from ._session import Session
+from ._session import Session, http_library
 from ._token import token
 
 _NEVER = threading.Event()
@@ -28,6 +29,7 @@ class HubTransfer(HttpTransfer):
 
     def __init__(self, reference: Reference, session: Session) -> None:
         self._hub: Any = _huggingface_hub()
+        _logs.watch(http_library().__name__)
         self._endpoint = endpoint()
         self._token = token(session.options.token, self._hub)
         super().__init__(session, str(reference))
@@ -37,11 +39,11 @@ class HubTransfer(HttpTransfer):
             if not self._recall():
                 self._where = self._locate(None, _NEVER)
                 self._remember()
+            self._keep(("hub", self._endpoint, self._etag, self.length))
         except BaseException:
             self.close()
             raise
         self.pinned = str(self._reference)
-        self._keep(("hub", self._endpoint, self._etag, self.length))
 
     def sibling(self, name: str) -> HubTransfer:
         return HubTransfer(self._reference.beside(_urls.checked_name(name)), self._session)
@@ -58,6 +60,7 @@ class HubTransfer(HttpTransfer):
             except Again as again:
                 patience.wait(again, stop)
         self._pin(found, advisor)
+        # Small files are the Hub's own; the store of large ones is shown nothing.
         same = _urls.origin(found.location) == _urls.origin(self._endpoint)
         headers = dict(self._session.options.headers or {}) if same else {}
         if same and self._token is not None:
@@ -74,25 +77,33 @@ class HubTransfer(HttpTransfer):
             revision=wanted.revision,
             endpoint=self._endpoint,
         )
-        more = {"headers": dict(options.headers)} if options.headers else {}
+        more = {"headers": self._own_headers()} if options.headers else {}
         meter = self._session.meter
         meter.count("resolves")
         meter.count("requests")
         try:
-            found = self._hub.get_hf_file_metadata(
-                url,
-                token=self._token or False,
-                timeout=options.timeout,
-                library_name="deathtensors",
-                library_version=_deathtensors.__version__,
-                **more,
-            )
+            with _logs.discreet():
+                found = self._hub.get_hf_file_metadata(
+                    url,
+                    token=self._token or False,
+                    timeout=options.timeout,
+                    library_name="deathtensors",
+                    library_version=_deathtensors.__version__,
+                    **more,
+                )
         except Exception as error:
             # Their text and their causes may hold signed URLs.
             raise advisor.explain(error) from None
         if found.location != url and _urls.origin(found.location) == _urls.origin(url):
             meter.count("requests")  # a redirect that was followed
         return found
+
+    def _own_headers(self) -> dict[str, str]:
+        if "headers" not in signature(self._hub.get_hf_file_metadata).parameters:
+            raise errors.usage(
+                "the option headers needs a newer huggingface_hub", code="usage.unavailable"
+            )
+        return dict(self._session.options.headers or {})
 
     def _pin(self, found: Any, advisor: Advisor) -> None:
         """Keep to the commit that was found first, and to what it holds."""
@@ -116,7 +127,7 @@ class HubTransfer(HttpTransfer):
         return self._advisor().denied(status)
 
     def _advisor(self) -> Advisor:
-        return Advisor(self._hub, self._reference, self._endpoint, self._token)
+        return Advisor(self._session, self._reference, self._endpoint, self._token)
 
     # --- what is known of a commit's file without asking
 
@@ -131,8 +142,11 @@ class HubTransfer(HttpTransfer):
         facts = _cache.recall(folder, self._facts_identity())
         if facts is None:
             return False
-        known = json.loads(facts)
-        self.length, self._etag = known["length"], known["etag"]
+        try:
+            known = json.loads(facts)
+            self.length, self._etag = int(known["length"]), str(known["etag"])
+        except (ValueError, TypeError, KeyError):  # another version's, perhaps
+            return False
         return True
 
     def _remember(self) -> None:

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable
 from contextlib import suppress
-from itertools import islice
 from typing import Any
+from urllib.parse import quote
 
 from .. import errors
+from . import _logs
 from ._hub_reference import Reference
 from ._patience import Again, may_pass, retry_after
+from ._session import Session
 from ._token import HOW
 
-#: A tree's first page holds that many files; more are not looked at.
-_FILES = 1000
+#: Advice may cost that many seconds of silence, and that many bytes, and no second try.
+_PATIENCE = 5.0
+_MOST = 4 << 20
 
 
 class Advisor:
     """Turns the exceptions of huggingface_hub into ours.
 
     Args:
-        hub: the package.
+        session: whose connections it may use to find out more.
         reference: the file that was asked for.
         endpoint: where the Hub is.
         token: who asks; None for nobody.
     """
 
-    def __init__(self, hub: Any, reference: Reference, endpoint: str, token: str | None) -> None:
-        self._hub, self._reference, self._endpoint = hub, reference, endpoint
-        self._token = token
+    def __init__(
+        self, session: Session, reference: Reference, endpoint: str, token: str | None
+    ) -> None:
+        self._session, self._reference = session, reference
+        self._endpoint, self._token = endpoint, token
 
     def explain(self, error: Exception) -> Exception:
         """Ours for one of theirs; ``Again`` around it where it may pass."""
@@ -96,23 +102,40 @@ class Advisor:
     def _no_revision(self, status: int | None) -> Exception:
         wanted, names = self._reference, []
         with suppress(Exception):  # it is advice only
-            refs = self._api().list_repo_refs(wanted.repo, repo_type=wanted.kind)
-            names = [ref.name for ref in [*refs.branches, *refs.tags]]
+            refs = self._look_up("refs")
+            names = [ref["name"] for ref in [*refs["branches"], *refs["tags"]]]
         message = f"{wanted.repo} has no revision '{wanted.revision}'"
         return self._error("not_found", message + _nearest(wanted.revision, names), status)
 
     def _no_file(self, status: int | None) -> Exception:
         wanted, names = self._reference, []
         with suppress(Exception):
-            tree = self._api().list_repo_tree(
-                wanted.repo, recursive=True, revision=wanted.revision, repo_type=wanted.kind
-            )
-            names = [entry.path for entry in islice(tree, _FILES) if hasattr(entry, "size")]
+            # The first page of the tree: a thousand files.
+            tree = self._look_up(f"tree/{quote(wanted.revision, safe='')}?recursive=true")
+            names = [entry["path"] for entry in tree if entry["type"] == "file"]
         message = f"{wanted.repo} has no file '{wanted.path}' at revision {wanted.revision}"
         return self._error("not_found", message + _nearest(wanted.path, names), status)
 
-    def _api(self) -> Any:
-        return self._hub.HfApi(endpoint=self._endpoint, token=self._token or False)
+    def _look_up(self, what: str) -> Any:
+        """One answer of the Hub's about the repository; any failure is an exception."""
+        url = f"{self._endpoint}/api/{self._reference.kind}s/{self._reference.repo}/{what}"
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        self._session.meter.count("requests")
+        client = self._session.client()
+        with (
+            _logs.discreet(),
+            client.stream(
+                "GET", url, headers=headers, timeout=min(_PATIENCE, self._session.options.timeout)
+            ) as response,
+        ):
+            response.raise_for_status()
+            body = b""
+            for chunk in response.iter_raw():
+                body += chunk
+                self._session.meter.count("bytes", len(chunk))
+                if len(body) > _MOST:
+                    raise ValueError("too much for a piece of advice")
+        return json.loads(body)
 
     def _error(
         self, code: str, message: str, status: int | None = None

@@ -115,6 +115,7 @@ def parse_page(url: str) -> Reference | None:
     # A revision is one segment, unless a slash in it was not encoded.
     cut = 3 if rest[:1] == ["refs"] else 1
     revision, path = "/".join(rest[:cut]) or "main", "/".join(rest[cut:])
+    path += "/" if shown.endswith("/") else ""
     return _reference(kind, "/".join(segments[:verb]), revision, path, shown)
 
 

@@ -1,4 +1,8 @@
-"""Keeps signed URLs out of the HTTP library's log, which shows each URL as it is."""
+"""Keeps signed URLs out of the HTTP library's logs.
+
+It logs each URL as it is, and, where someone debugs it, the headers of each answer, among
+them where a redirect leads.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +29,20 @@ def discreet() -> Iterator[None]:
 
 class _WithoutSecrets(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        if getattr(_here, "discreet", False) and isinstance(record.args, tuple):
+        if not getattr(_here, "discreet", False):
+            return True
+        if isinstance(record.args, tuple):
             record.args = tuple(
                 _urls.clean(str(value)) if "://" in str(value) else value for value in record.args
             )
-        return True
+        return "location" not in record.getMessage().lower()
 
 
 _filter = _WithoutSecrets()
 
 
-def watch(logger: str) -> None:
-    """Watch over a logger; once is enough, and more does no harm."""
-    logging.getLogger(logger).addFilter(_filter)
+def watch(library: str) -> None:
+    """Watch over the logs of httpx or httpx2; once is enough, and more does no harm."""
+    core = library.replace("httpx", "httpcore")
+    for name in (library, f"{core}.http11", f"{core}.http2"):
+        logging.getLogger(name).addFilter(_filter)

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_huggingface_convert import check_converted, put, put_model, source
 
 import deathtensors as dt
 from hub import Hub
 from hub_fixtures import REPO, anonymous, content, environment, hub, paths, same, saved
+from test_huggingface_convert import check_converted, put, put_model, source
 
 __all__ = ["anonymous", "hub"]  # fixtures
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")

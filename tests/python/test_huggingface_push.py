@@ -151,6 +151,23 @@ def test_a_card_that_is_changed_meanwhile_is_read_again(
     assert FILE in paths(hub)
 
 
+def test_a_card_that_never_stays_is_given_up_on(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.put(REPO, texts={"README.md": "words\n"})
+    real, times = HfApi.create_commit, 0
+
+    def late(self: HfApi, *args: object, **options: object) -> object:
+        nonlocal times
+        times += 1
+        hub.put(REPO, texts={"README.md": f"words {times}\n"})
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(HfApi, "create_commit", late)
+    with pytest.raises(dt.NetworkError) as caught:
+        hf.push_to_hub(REPO, saved())
+    assert (caught.value.code, times) == ("network.changed", 3)
+    assert paths(hub) == ["README.md"]
+
+
 def test_a_card_that_the_hub_does_not_accept_is_left_alone(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

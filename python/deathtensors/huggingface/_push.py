@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .._paths import StrPath
     from ._repository import Token
 
+#: How often a push is tried whose card was read at a commit that is not the newest any more.
 _ATTEMPTS = 3
 
 
@@ -218,17 +219,22 @@ def _commit(
     repo: Repository, info: Any, message: str, files: Mapping[str, str], named: list[str] | None
 ) -> None:
     """Commit files, with the card if it needs its tag; ``named`` are those to name in it."""
-    for attempt in range(_ATTEMPTS):
+    left = _ATTEMPTS
+    while True:
+        # An addition serves one attempt; what was sent is not sent again.
+        additions = [repo.addition(*file) for file in files.items()]
         text = None if named is None else _card(repo, info, named)
         if text is None:
-            repo.commit(message, dict(files))
+            repo.commit(message, additions)
             return
+        additions.append(repo.addition("README.md", text.encode()))
         try:
             # The card was read at that commit: another's change to it is not undone.
-            repo.commit(message, {**files, "README.md": text.encode()}, parent=info.sha)
+            repo.commit(message, additions, parent=info.sha)
             return
         except errors.DeathTensorsError as error:
-            if error.code != "network.changed" or attempt == _ATTEMPTS - 1:
+            left -= 1
+            if error.code != "network.changed" or not left:
                 raise
             info = repo.info()
         except ValueError as error:

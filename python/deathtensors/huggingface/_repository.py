@@ -15,7 +15,7 @@ from ..remote import RemoteOptions
 from ._problems import explained
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from .._paths import StrPath
 
@@ -185,7 +185,7 @@ class Repository:
     def commit(
         self,
         message: str,
-        files: Mapping[str, Any] | Sequence[Any],
+        additions: Sequence[Any],
         *,
         deleted: Sequence[str] = (),
         parent: str | None = None,
@@ -194,21 +194,16 @@ class Repository:
 
         Args:
             message: its first line.
-            files: local path or content by path in the repository, or additions that
-                ``addition()`` made.
+            additions: what to add, as ``addition()`` made it.
             deleted: paths to delete.
             parent: refuse unless this is still the newest commit.
         """
         from huggingface_hub import CommitOperationDelete
 
         with explained(self):
-            added = [
-                self.addition(*item) if isinstance(item, tuple) else item
-                for item in (files.items() if isinstance(files, dict) else files)
-            ]
             self.api.create_commit(
                 self.id,
-                [*added, *(CommitOperationDelete(path, is_folder=False) for path in deleted)],
+                [*additions, *(CommitOperationDelete(path, is_folder=False) for path in deleted)],
                 commit_message=message,
                 repo_type=self.type,
                 revision=self.revision,

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from contextlib import closing
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from .. import _deathtensors, errors
 from .._arguments import flag
@@ -28,6 +28,9 @@ from ._same import check_same
 if TYPE_CHECKING:
     from .._deathtensors import Progress
     from ._repository import Token
+
+    #: A shard's file name, the names of its tensors, their bytes, and its root.
+    _Listed = tuple[str, list[str], int, Optional[str]]
 
 _INDEX = ".safetensors.index.json"
 #: Files up to this size are sent with the commit, or else as the Hub says.
@@ -77,11 +80,12 @@ def convert_safetensors_on_hub(
         The address of the new file's page.
 
     Raises:
-        FormatError: the source breaks the rules of safetensors.
+        FormatError: the source breaks the rules of safetensors, or an index is not one, or
+            names shards in other folders.
         IntegrityError: a tensor that was written differs from its original.
         NetworkError: the Hub refused, or was not reached, or somebody committed
             meanwhile (``network.changed``); see the module.
-        UsageError: the original is the target, or an index names shards in folders.
+        UsageError: the original is the target.
         MissingPackageError: huggingface_hub is not installed.
     """
     source = safetensors_filename
@@ -138,11 +142,27 @@ class _Job:
 
     def convert_file(self, source: str, target: str) -> list[str]:
         """Convert and send one file; returns what may be deleted then."""
-        self._convert(source, target, {})
+        self._convert(source, target)
         return [source]
 
-    def _convert(self, source: str, target: str, marks: Mapping[str, str]) -> dict[str, Any]:
-        """Convert and send one file; returns what an index says about it."""
+    def _convert(
+        self,
+        source: str,
+        target: str,
+        marks: Mapping[str, str] | None = None,
+        names: list[str] | None = None,
+    ) -> _Listed:
+        """Convert and send one file.
+
+        Args:
+            source: the file of safetensors.
+            target: the file to make of it.
+            marks: metadata to add.
+            names: the tensors that it must hold, if they are known.
+
+        Returns:
+            What an index says about it.
+        """
         address = self._repo.address(source, self._base)
         with TemporaryDirectory(prefix="deathtensors-") as room:
             path = os.path.join(room, os.path.basename(target))
@@ -156,77 +176,52 @@ class _Job:
                 )
             if marks:
                 append(path, {}, extra_global_metadata=marks)
+            with DtFile(path) as file:
+                found, size = file.keys(), sum(info["nbytes"] for info in file.infos())
+            if names is not None and sorted(names) != sorted(found):
+                raise _mismatch(source, names, found)
             if self.delete:
                 # Connected anew, so that nothing of the first reading is trusted.
                 with closing(connect(address, with_token(self._repo, None))) as transfer:
                     check_same(transfer, path)
             self._send(target, path, room)
-            with DtFile(path) as file:
-                tensors, size = file.keys(), sum(info["nbytes"] for info in file.infos())
-        return {"path": os.path.basename(target), "tensors": tensors, "bytes": size}
+        return os.path.basename(target), found, size, None
 
     # --- a sharded model
 
     def convert_model(self, source: str, target: str) -> list[str]:
         """Convert and send all shards and the index; returns what may be deleted then."""
-        shards, said = self._weight_map(source)
-        stem, end = os.path.splitext(target)
-        count = len(shards)
+        shards, said = self._read_index(source)
+        stem, extension = os.path.splitext(target)
         listed = []
-        for place, shard in enumerate(shards):
-            name = f"{stem}-{place + 1:05}-of-{count:05}{end}"
-            marks = {"deathtensors.shard.index": str(place), "deathtensors.shard.count": str(count)}
-            listed.append(self._convert(_beside(source, shard), name, marks))
-            found, expected = set(listed[-1]["tensors"]), shards[shard]
-            if found != expected:
-                odd = sorted(found ^ expected)[0]
-                raise errors.make(
-                    "shards.mismatch",
-                    "format",
-                    f"{shard}: the shard does not hold what {source} says: '{odd}'",
-                    odd,
-                )
-        index = {
-            **said,
-            "deathtensors.sharded": "true",
-            "deathtensors.shard.count": str(count),
-            "deathtensors.shards": json.dumps(listed, ensure_ascii=False, separators=(",", ":")),
-        }
+        for nth, (shard, names) in enumerate(shards):
+            name = _deathtensors.shard_name(stem, nth, len(shards), extension)
+            marks = _deathtensors.shard_metadata(nth, len(shards), {})
+            listed.append(self._convert(_beside(source, shard), name, marks, names))
         with TemporaryDirectory(prefix="deathtensors-") as room:
             path = os.path.join(room, os.path.basename(target))
-            save(path, {}, global_metadata=index, checksum=True)
+            metadata = _deathtensors.index_metadata(listed, said)
+            save(path, {}, global_metadata=metadata, checksum=True)
             self._send(target, path, room)
-        return [source, *(_beside(source, shard) for shard in shards)]
+        return [source, *(_beside(source, shard) for shard, _ in shards)]
 
-    def _weight_map(self, source: str) -> tuple[dict[str, set[str]], dict[str, str]]:
-        """The tensors of each shard, in order of their names, and the index's metadata."""
+    def _read_index(self, source: str) -> tuple[list[tuple[str, list[str]]], dict[str, str]]:
+        """The shards and their tensors, sorted by the shards' names, and the metadata."""
         path, _ = self._repo.download(source, commit=self._base)
-        try:
-            with open(path, encoding="utf-8") as file:
-                text = json.load(file)
-            where = {str(name): shard for name, shard in text["weight_map"].items()}
-            metadata = dict(text.get("metadata") or {})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _malformed(source, f"it has no weight_map: {error}") from error
-        shards: dict[str, set[str]] = {}
-        for name, shard in where.items():
-            if not isinstance(shard, str) or not shard:
-                raise _malformed(source, "a shard is not named by a string")
-            if "/" in shard or "\\" in shard:
-                raise errors.usage(
-                    f"{source}: the shard '{shard}' is in a folder of its own, where an index of "
-                    "deathtensors cannot name it; convert the files one by one"
-                )
-            shards.setdefault(shard, set()).add(name)
+        with open(path, "rb") as file:
+            text = file.read()
+        shards = _deathtensors.read_safetensors_index(text)
         if not shards:
-            raise _malformed(source, "it names no shards")
+            message = f"{source}: the index names no shards"
+            raise errors.make("shards.list", "format", message, path=source)
+        metadata = json.loads(text).get("metadata")
         # What is no text is told as JSON; sizes are of the original's files.
         said = {
-            str(key): value if isinstance(value, str) else json.dumps(value)
-            for key, value in metadata.items()
-            if key not in ("total_size",) and not str(key).startswith("deathtensors.shard")
+            key: value if isinstance(value, str) else json.dumps(value)
+            for key, value in (metadata.items() if isinstance(metadata, dict) else ())
+            if key != "total_size"
         }
-        return dict(sorted(shards.items())), said
+        return sorted(shards), said
 
     # --- what is sent
 
@@ -265,5 +260,8 @@ def _beside(index: str, shard: str) -> str:
     return f"{folder}/{shard}" if folder else shard
 
 
-def _malformed(source: str, why: str) -> errors.DeathTensorsError:
-    return errors.make("shards.list", "format", f"{source}: {why}", path=source)
+def _mismatch(source: str, names: list[str], found: list[str]) -> errors.DeathTensorsError:
+    odd = min({*names} ^ {*found})
+    whose = "the index" if odd in names else "the shard"
+    message = f"{source}: only {whose} has the tensor '{odd}'"
+    return errors.make("shards.mismatch", "format", message, odd, path=source)

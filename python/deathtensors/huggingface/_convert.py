@@ -177,7 +177,8 @@ class _Job:
             if marks:
                 append(path, {}, extra_global_metadata=marks)
             with DtFile(path) as file:
-                found, size = file.keys(), sum(info["nbytes"] for info in file.infos())
+                found, root = file.keys(), file.root
+                size = sum(info["nbytes"] for info in file.infos())
             if names is not None and sorted(names) != sorted(found):
                 raise _mismatch(source, names, found)
             if self.delete:
@@ -185,7 +186,7 @@ class _Job:
                 with closing(connect(address, with_token(self._repo, None))) as transfer:
                     check_same(transfer, path)
             self._send(target, path, room)
-        return os.path.basename(target), found, size, None
+        return os.path.basename(target), found, size, root
 
     # --- a sharded model
 

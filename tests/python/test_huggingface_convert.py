@@ -283,8 +283,9 @@ def test_the_shards_are_named_after_the_index(hub: Hub) -> None:
     [
         ({"weight_map": {}}, dt.FormatError, "shards.list"),
         ({"weight_map": 3}, dt.FormatError, "shards.list"),
+        ({"weight_map": None}, dt.FormatError, "shards.list"),
         ({"weight_map": {"a": 3}}, dt.FormatError, "shards.list"),
-        ({"weight_map": {"a": "sub/x.safetensors"}}, dt.UsageError, "usage.value"),
+        ({"weight_map": {"a": "sub/x.safetensors"}}, dt.FormatError, "shards.path"),
         ({"weight_map": {"a": "model-00001-of-00003.safetensors"}}, dt.FormatError,
          "shards.mismatch"),
         ({"weight_map": {"a": "none.safetensors"}}, dt.NetworkError, "network.not_found"),

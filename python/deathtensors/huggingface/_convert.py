@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from .._deathtensors import Progress
     from ._repository import Token
 
+    #: A shard's file name, the names of its tensors, their bytes, and its root.
+    _Listed = tuple[str, list[str], int, Optional[str]]
+
 _INDEX = ".safetensors.index.json"
-#: A shard as an index lists it: file name, names of tensors, bytes, root.
-_Listed = tuple[str, list[str], int, Optional[str]]
 #: Files up to this size are sent with the commit, or else as the Hub says.
 _SMALL = 10 << 20
 
@@ -79,11 +80,12 @@ def convert_safetensors_on_hub(
         The address of the new file's page.
 
     Raises:
-        FormatError: the source breaks the rules of safetensors.
+        FormatError: the source breaks the rules of safetensors, or an index is not one, or
+            names shards in other folders.
         IntegrityError: a tensor that was written differs from its original.
         NetworkError: the Hub refused, or was not reached, or somebody committed
             meanwhile (``network.changed``); see the module.
-        UsageError: the original is the target, or an index names shards in folders.
+        UsageError: the original is the target.
         MissingPackageError: huggingface_hub is not installed.
     """
     source = safetensors_filename
@@ -140,11 +142,27 @@ class _Job:
 
     def convert_file(self, source: str, target: str) -> list[str]:
         """Convert and send one file; returns what may be deleted then."""
-        self._convert(source, target, {})
+        self._convert(source, target)
         return [source]
 
-    def _convert(self, source: str, target: str, marks: Mapping[str, str]) -> _Listed:
-        """Convert and send one file; returns what an index says about it."""
+    def _convert(
+        self,
+        source: str,
+        target: str,
+        marks: Mapping[str, str] | None = None,
+        names: list[str] | None = None,
+    ) -> _Listed:
+        """Convert and send one file.
+
+        Args:
+            source: the file of safetensors.
+            target: the file to make of it.
+            marks: metadata to add.
+            names: the tensors that it must hold, if they are known.
+
+        Returns:
+            What an index says about it.
+        """
         address = self._repo.address(source, self._base)
         with TemporaryDirectory(prefix="deathtensors-") as room:
             path = os.path.join(room, os.path.basename(target))
@@ -158,58 +176,53 @@ class _Job:
                 )
             if marks:
                 append(path, {}, extra_global_metadata=marks)
+            with DtFile(path) as file:
+                found, root = file.keys(), file.root
+                size = sum(info["nbytes"] for info in file.infos())
+            if names is not None and sorted(names) != sorted(found):
+                raise _mismatch(source, names, found)
             if self.delete:
                 # Connected anew, so that nothing of the first reading is trusted.
                 with closing(connect(address, with_token(self._repo, None))) as transfer:
                     check_same(transfer, path)
             self._send(target, path, room)
-            with DtFile(path) as file:
-                size = sum(info["nbytes"] for info in file.infos())
-                return os.path.basename(target), file.keys(), size, file.root
+        return os.path.basename(target), found, size, root
 
     # --- a sharded model
 
     def convert_model(self, source: str, target: str) -> list[str]:
         """Convert and send all shards and the index; returns what may be deleted then."""
-        shards, said = self._weight_map(source)
-        stem, end = os.path.splitext(target)
+        shards, said = self._read_index(source)
+        stem, extension = os.path.splitext(target)
         listed = []
-        for nth, (shard, expected) in enumerate(shards.items()):
-            name = _deathtensors.shard_name(stem, nth, len(shards), end)
+        for nth, (shard, names) in enumerate(shards):
+            name = _deathtensors.shard_name(stem, nth, len(shards), extension)
             marks = _deathtensors.shard_metadata(nth, len(shards), {})
-            listed.append(self._convert(_beside(source, shard), name, marks))
-            odd = expected.symmetric_difference(listed[-1][1])
-            if odd:
-                raise errors.make(
-                    "shards.mismatch",
-                    "format",
-                    f"{shard}: the shard does not hold what {source} says: '{min(odd)}'",
-                    min(odd),
-                )
-        index = _deathtensors.index_metadata(listed, said)
+            listed.append(self._convert(_beside(source, shard), name, marks, names))
         with TemporaryDirectory(prefix="deathtensors-") as room:
             path = os.path.join(room, os.path.basename(target))
-            save(path, {}, global_metadata=index, checksum=True)
+            metadata = _deathtensors.index_metadata(listed, said)
+            save(path, {}, global_metadata=metadata, checksum=True)
             self._send(target, path, room)
-        return [source, *(_beside(source, shard) for shard in shards)]
+        return [source, *(_beside(source, shard) for shard, _ in shards)]
 
-    def _weight_map(self, source: str) -> tuple[dict[str, set[str]], dict[str, str]]:
-        """The tensors of each shard, in order of their names, and the index's metadata."""
+    def _read_index(self, source: str) -> tuple[list[tuple[str, list[str]]], dict[str, str]]:
+        """The shards and their tensors, sorted by the shards' names, and the metadata."""
         path, _ = self._repo.download(source, commit=self._base)
         with open(path, "rb") as file:
             text = file.read()
-        # The core refuses what is malformed, and shards that are in folders of their own.
-        shards = {shard: set(names) for shard, names in _deathtensors.read_safetensors_index(text)}
+        shards = _deathtensors.read_safetensors_index(text)
         if not shards:
-            raise _malformed(source, "it names no shards")
+            message = f"{source}: the index names no shards"
+            raise errors.make("shards.list", "format", message, path=source)
         metadata = json.loads(text).get("metadata")
         # What is no text is told as JSON; sizes are of the original's files.
         said = {
-            str(key): value if isinstance(value, str) else json.dumps(value)
-            for key, value in (metadata if isinstance(metadata, dict) else {}).items()
-            if key != "total_size" and not str(key).startswith("deathtensors.shard")
+            key: value if isinstance(value, str) else json.dumps(value)
+            for key, value in (metadata.items() if isinstance(metadata, dict) else ())
+            if key != "total_size"
         }
-        return dict(sorted(shards.items())), said
+        return sorted(shards), said
 
     # --- what is sent
 
@@ -248,5 +261,8 @@ def _beside(index: str, shard: str) -> str:
     return f"{folder}/{shard}" if folder else shard
 
 
-def _malformed(source: str, why: str) -> errors.DeathTensorsError:
-    return errors.make("shards.list", "format", f"{source}: {why}", path=source)
+def _mismatch(source: str, names: list[str], found: list[str]) -> errors.DeathTensorsError:
+    odd = min({*names} ^ {*found})
+    whose = "the index" if odd in names else "the shard"
+    message = f"{source}: only {whose} has the tensor '{odd}'"
+    return errors.make("shards.mismatch", "format", message, odd, path=source)

@@ -14,7 +14,14 @@ import pytest
 import deathtensors
 from helpers import ROOT
 
-PAGES = sorted({ROOT / "README.md", ROOT / "python" / "README.md", *ROOT.glob("docs/*.md")})
+PAGES = sorted(
+    {
+        ROOT / "README.md",
+        ROOT / "SECURITY.md",
+        ROOT / "python" / "README.md",
+        *ROOT.glob("docs/*.md"),
+    }
+)
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

@@ -45,6 +45,11 @@ rust: .venv ## the Rust tests, and the proof that the core is no_std
 python: .package ## the Python tests, against the installed package
 	@$(STEP) "pytest" $(VENV)/bin/python -m pytest -q tests/python
 
+.PHONY: faults
+faults: .package ## cut every way of writing at every step, and count; the table is in build/faults.md
+	@$(STEP) "every write cut at every step" $(VENV)/bin/python -m pytest -q tests/python/test_faults.py
+	@cat build/faults.md
+
 .PHONY: sdist
 sdist: .requirements ## the source distribution: build, install, use
 	@$(STEP) "sdist in a clean environment" tests/tools/sdist.sh

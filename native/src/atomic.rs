@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
+#[cfg(unix)]
+use std::time::{Duration, Instant};
 
 /// How much is written between two flushes of a file that will replace another.
 const FLUSH_BYTES: u64 = 64 << 20;
@@ -76,21 +78,9 @@ impl AtomicFile {
     /// so that the file it points to is replaced and the link stays.
     pub fn create(path: &Path) -> Result<Self> {
         let target = follow(path).map_err(|e| Error::io("write", path, e))?;
-        let existing = match fs::metadata(&target) {
-            Ok(facts) if facts.is_file() => Some(facts),
-            Ok(_) => {
-                return Err(Error::new(
-                    Code::Io,
-                    format!(
-                        "cannot write '{}': it is not a regular file",
-                        path.display()
-                    ),
-                )
-                .at(path));
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Err(e) => return Err(Error::io("write", path, e)),
-        };
+        // Asked of the path, not of the target: where the system would not follow a link
+        // that a stranger put into a shared folder, neither do we.
+        let existing = regular(path)?;
         let (file, temporary) = sibling(&target).map_err(|e| Error::io("write", path, e))?;
         let out = Self {
             file,
@@ -136,36 +126,185 @@ impl AtomicFile {
         behind.unwrap_or_else(PoisonError::into_inner).finish()
     }
 
+    /// Waits until all that was written is on the disk.
+    fn flush(&mut self) -> Result<()> {
+        let flushed = self.flushed().and_then(|()| self.file.sync_all());
+        flushed.map_err(|e| self.failed(e))
+    }
+
+    fn place(&mut self) -> Result<()> {
+        fs::rename(&self.temporary, &self.target).map_err(|e| self.failed(e))?;
+        self.done = true;
+        Ok(())
+    }
+
     /// Puts the file in its place. What it replaces is whole until the new one is
     /// on the disk.
     pub fn commit(&mut self) -> Result<()> {
         let mut old = None;
         if self.replaces {
-            let flushed = self.flushed().and_then(|()| self.file.sync_all());
-            flushed.map_err(|e| self.failed(e))?;
+            self.flush()?;
             old = File::open(&self.target).ok();
         }
-        fs::rename(&self.temporary, &self.target).map_err(|e| self.failed(e))?;
-        self.done = true;
-        #[cfg(unix)]
+        self.place()?;
         if self.replaces {
             // The content is safe already; only which name shows is at stake.
-            let folder = self
-                .target
-                .parent()
-                .filter(|p| !p.as_os_str().is_empty())
-                .unwrap_or(Path::new("."));
-            let _ = File::open(folder).and_then(|folder| folder.sync_all());
+            flush_folder(&self.target);
         }
-        // Giving back the pages and blocks of a large file takes the system a while,
-        // which nobody needs to wait for: neither here nor in the flush above.
-        if let Some(old) = old
-            && old.metadata().is_ok_and(|facts| facts.len() >= FLUSH_BYTES)
-        {
-            let _ = std::thread::Builder::new().spawn(move || drop(old));
+        old.into_iter().for_each(let_go);
+        Ok(())
+    }
+
+    /// Puts files in place that belong together: the parts, then the index that names
+    /// them. Where parts replace others, the old index stands aside until all of them
+    /// are there, so that nobody finds parts of two models under one index, not even
+    /// after a crash. What fails puts everything back as it was.
+    pub fn commit_together(mut parts: Vec<Self>, mut index: Self) -> Result<()> {
+        // New parts too: once the old index is gone, they are all there is.
+        if index.replaces || parts.iter().any(|part| part.replaces) {
+            let mut all = parts.iter_mut().chain([&mut index]);
+            all.try_for_each(Self::flush)?;
+        }
+        let mut exchange = Exchange::default();
+        let exchanged = exchange.run(&mut parts, &mut index);
+        match exchanged {
+            Ok(()) => exchange.keep(),
+            Err(error) => return Err(exchange.undo(error)),
         }
         Ok(())
     }
+}
+
+/// Files that were put in place, and what stood there before.
+#[derive(Debug, Default)]
+struct Exchange {
+    steps: Vec<Step>,
+    /// Whether the first step was that of the old index.
+    index_aside: bool,
+}
+
+#[derive(Debug)]
+struct Step {
+    target: PathBuf,
+    /// Where the old file is now, held open: that locks it.
+    aside: Option<(PathBuf, Option<File>)>,
+}
+
+impl Exchange {
+    fn run(&mut self, parts: &mut [AtomicFile], index: &mut AtomicFile) -> Result<()> {
+        let mixing = parts.iter().any(|part| part.target.exists());
+        if mixing {
+            self.step_aside(index)?;
+            self.index_aside = !self.steps.is_empty();
+            flush_folder(&index.target);
+        }
+        for part in parts {
+            self.step_aside(part)?;
+            self.place(part)?;
+        }
+        if mixing || index.replaces {
+            flush_folder(&index.target);
+        }
+        self.place(index)?;
+        if mixing || index.replaces {
+            flush_folder(&index.target);
+        }
+        Ok(())
+    }
+
+    /// Renames what is at the file's target, if anything is.
+    fn step_aside(&mut self, file: &AtomicFile) -> Result<()> {
+        let target = &file.target;
+        if regular(target)?.is_none() {
+            return Ok(());
+        }
+        // A lock tells those who tidy up that somebody cares for it.
+        let old = File::open(target).ok();
+        if let Some(old) = &old {
+            lock(old);
+        }
+        let aside = temporary_name(target);
+        fs::rename(target, &aside).map_err(|e| file.failed(e))?;
+        self.steps.push(Step {
+            target: target.clone(),
+            aside: Some((aside, old)),
+        });
+        Ok(())
+    }
+
+    fn place(&mut self, file: &mut AtomicFile) -> Result<()> {
+        file.place()?;
+        if self.steps.iter().all(|step| step.target != file.target) {
+            self.steps.push(Step {
+                target: file.target.clone(),
+                aside: None,
+            });
+        }
+        Ok(())
+    }
+
+    /// Forgets what stood there before.
+    fn keep(self) {
+        for step in self.steps {
+            if let Some((path, old)) = step.aside {
+                let _ = fs::remove_file(path);
+                old.into_iter().for_each(let_go);
+            }
+        }
+    }
+
+    /// Puts back what stood there before, the index last. Where the system refuses that
+    /// too, the error says where the old files are.
+    fn undo(self, mut error: Error) -> Error {
+        let mut steps = self.steps;
+        let mut lost = false;
+        while let Some(step) = steps.pop() {
+            match &step.aside {
+                // Not while parts are missing: that would be the mixture.
+                Some(_) if lost && self.index_aside && steps.is_empty() => {}
+                Some((aside, _)) if fs::rename(aside, &step.target).is_ok() => {
+                    flush_folder(&step.target);
+                    continue;
+                }
+                None if fs::remove_file(&step.target).is_ok() => continue,
+                _ => {}
+            }
+            lost = true;
+            if let Some((aside, _)) = &step.aside {
+                error = error.note(&format!(
+                    "'{}' could not be put back and is now '{}'",
+                    step.target.display(),
+                    aside.display()
+                ));
+            }
+        }
+        error
+    }
+}
+
+/// Gives an old file back to the system. For a large one that takes a while, which
+/// nobody needs to wait for.
+fn let_go(old: File) {
+    if old.metadata().is_ok_and(|facts| facts.len() >= FLUSH_BYTES) {
+        let _ = std::thread::Builder::new().spawn(move || drop(old));
+    }
+}
+
+/// Makes the names in a file's folder durable, where the system can.
+fn flush_folder(target: &Path) {
+    #[cfg(unix)]
+    {
+        let _ = File::open(folder_of(target)).and_then(|folder| folder.sync_all());
+    }
+    #[cfg(not(unix))]
+    let _ = target;
+}
+
+fn folder_of(target: &Path) -> &Path {
+    target
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 impl Drop for AtomicFile {
@@ -174,6 +313,23 @@ impl Drop for AtomicFile {
         if !self.done {
             let _ = fs::remove_file(&self.temporary);
         }
+    }
+}
+
+/// What stands at `path`, if anything does. Only a regular file may be replaced.
+fn regular(path: &Path) -> Result<Option<fs::Metadata>> {
+    match fs::metadata(path) {
+        Ok(facts) if facts.is_file() => Ok(Some(facts)),
+        Ok(_) => Err(Error::new(
+            Code::Io,
+            format!(
+                "cannot write '{}': it is not a regular file",
+                path.display()
+            ),
+        )
+        .at(path)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io("write", path, e)),
     }
 }
 
@@ -190,38 +346,126 @@ fn follow(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many levels of symbolic links"))
 }
 
-/// A new file in the target's folder, with the permissions that the process's
-/// umask gives. Its name is short whatever the target's is.
-fn sibling(target: &Path) -> io::Result<(File, PathBuf)> {
+/// A name beside the target that nothing has. It is short whatever the target's is.
+fn temporary_name(target: &Path) -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
+    let nanos = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| d.subsec_nanos());
+    let nth = COUNT.fetch_add(1, Ordering::Relaxed);
+    target.with_file_name(format!(
+        "{PREFIX}{:x}-{nth:x}-{nanos:x}{SUFFIX}",
+        std::process::id()
+    ))
+}
+
+const PREFIX: &str = ".deathtensors-";
+const SUFFIX: &str = ".tmp";
+
+/// A new file in the target's folder, with the permissions that the process's
+/// umask gives, locked.
+fn sibling(target: &Path) -> io::Result<(File, PathBuf)> {
     const TRIES: usize = 100;
-    let folder = target.parent().unwrap_or(Path::new(""));
     if target.file_name().is_none() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "the path has no file name",
         ));
     }
+    tidy(folder_of(target));
     let mut last = io::Error::other("no free name for a temporary file");
     for _ in 0..TRIES {
-        let nanos = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |d| d.subsec_nanos());
-        let nth = COUNT.fetch_add(1, Ordering::Relaxed);
-        let temporary = folder.join(format!(
-            ".deathtensors-{:x}-{nth:x}-{nanos:x}.tmp",
-            std::process::id()
-        ));
+        let temporary = temporary_name(target);
         match OpenOptions::new()
             .read(true)
             .write(true)
             .create_new(true)
             .open(&temporary)
         {
-            Ok(file) => return Ok((file, temporary)),
+            Ok(file) => {
+                lock(&file);
+                return Ok((file, temporary));
+            }
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => last = e,
             Err(e) => return Err(e),
         }
     }
     Err(last)
+}
+
+/// Locks a file for as long as it is open, if the system can: it ends with the process,
+/// however that ends. Elsewhere than on Unix, a lock would keep readers out.
+fn lock(file: &File) {
+    #[cfg(unix)]
+    let _ = file.try_lock();
+    #[cfg(not(unix))]
+    let _ = file;
+}
+
+/// Removes the temporary files of processes that were killed: those that nobody holds a
+/// lock on, and that were neither written nor renamed for a while. The lock tells across
+/// containers too, which process numbers do not; the while is for filesystems whose locks
+/// other machines do not see.
+fn tidy(folder: &Path) {
+    #[cfg(unix)]
+    {
+        /// The folder that was looked through last, and when: a sharded save starts many
+        /// files in one.
+        static LAST: Mutex<Option<(PathBuf, Instant)>> = Mutex::new(None);
+        const AGAIN_AFTER: Duration = Duration::from_secs(60);
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        if last
+            .as_ref()
+            .is_some_and(|(path, when)| path == folder && when.elapsed() < AGAIN_AFTER)
+        {
+            return;
+        }
+        *last = Some((folder.into(), Instant::now()));
+        drop(last);
+        let Ok(entries) = fs::read_dir(folder) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            if entry.file_name().to_str().is_some_and(is_temporary) {
+                remove_if_stale(&entry.path());
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = folder;
+}
+
+/// Whether a name is one that [`temporary_name`] makes.
+#[cfg(unix)]
+fn is_temporary(name: &str) -> bool {
+    let number = |part: &str| {
+        (1..=16).contains(&part.len())
+            && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let parts = name
+        .strip_prefix(PREFIX)
+        .and_then(|rest| rest.strip_suffix(SUFFIX));
+    parts.is_some_and(|parts| parts.split('-').count() == 3 && parts.split('-').all(number))
+}
+
+#[cfg(unix)]
+fn remove_if_stale(path: &Path) {
+    use std::os::unix::fs::MetadataExt;
+    const STALE_AFTER: Duration = Duration::from_secs(3600);
+    let Ok(facts) = fs::symlink_metadata(path) else {
+        return;
+    };
+    let changed = facts.mtime().max(facts.ctime());
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
+    // Not links and pipes: whoever made those, it was not this library.
+    let old = facts.is_file()
+        && u64::try_from(changed).is_ok_and(|at| now.saturating_sub(at) >= STALE_AFTER.as_secs());
+    if old
+        && let Ok(file) = File::open(path)
+        && file.try_lock().is_ok()
+    {
+        let _ = fs::remove_file(path);
+    }
 }

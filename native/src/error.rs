@@ -56,6 +56,13 @@ impl Error {
         self
     }
 
+    /// Says something more, before the message.
+    #[must_use]
+    pub(crate) fn note(mut self, what: &str) -> Self {
+        self.0.core = self.0.core.context(what);
+        self
+    }
+
     /// The stable code.
     pub fn code(&self) -> Code {
         self.0.core.code()

@@ -8,6 +8,7 @@ use deathtensors_core::digest::Digest;
 use deathtensors_core::shards::{self, Shard, ShardIndex};
 use deathtensors_core::{CANONICAL_EXTENSION, Code, LEGACY_EXTENSION, TensorSpec, WriteOptions};
 use std::collections::{BTreeMap, HashMap};
+use std::fs::Metadata;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -24,6 +25,35 @@ pub struct ShardedFile {
     shards: Vec<OnceLock<Arc<TensorFile>>>,
     opening: Mutex<()>,
     opener: Opener,
+    /// Which file the index was, where there is one.
+    identity: Option<Identity>,
+}
+
+/// Tells a file from another one by the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity([i128; 5]);
+
+impl Identity {
+    fn of(facts: &Metadata) -> Self {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            Self([
+                facts.dev().into(),
+                facts.ino().into(),
+                facts.len().into(),
+                facts.mtime().into(),
+                facts.mtime_nsec().into(),
+            ])
+        }
+        #[cfg(not(unix))]
+        {
+            let modified = facts.modified().ok();
+            let since = modified.and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
+            let nanos = since.map_or(0, |d| d.as_nanos() as i128);
+            Self([facts.len().into(), nanos, 0, 0, 0])
+        }
+    }
 }
 
 /// Opens the shard of that name with those options.
@@ -100,6 +130,15 @@ impl ShardedFile {
             shards: (0..index.shards.len()).map(|_| OnceLock::new()).collect(),
             index,
             opening: Mutex::new(()),
+            identity: match opener {
+                Opener::Beside => {
+                    let facts = file.source.file()?.metadata();
+                    Some(Identity::of(
+                        &facts.map_err(|e| Error::io("open", path, e))?,
+                    ))
+                }
+                Opener::By(_) => None,
+            },
             opener,
         })
     }
@@ -150,7 +189,8 @@ impl ShardedFile {
     /// The nth shard, opened if it was not yet.
     ///
     /// # Errors
-    /// Those of [`TensorFile::open_with`], `shards.mismatch`, `integrity.footer`.
+    /// Those of [`TensorFile::open_with`], `shards.mismatch`, `integrity.footer`;
+    /// `io.changed` when the index was replaced since it was opened.
     pub fn shard(&self, nth: usize) -> Result<Arc<TensorFile>> {
         let none = || Error::new(Code::UsageRange, format!("no shard {nth}")).at(&self.path);
         let slot = self.shards.get(nth).ok_or_else(none)?;
@@ -176,7 +216,11 @@ impl ShardedFile {
             (None, _) => None,
         };
         let file = match &self.opener {
-            Opener::Beside => TensorFile::open_with(&path, &options)?,
+            Opener::Beside => {
+                let opened = TensorFile::open_with(&path, &options);
+                self.check_unchanged()?;
+                opened?
+            }
             Opener::By(open) => open(&shard.path, &options)?,
         };
         self.index
@@ -197,6 +241,23 @@ impl ShardedFile {
             }
         }
         Ok(slot.get_or_init(|| Arc::new(file)).clone())
+    }
+
+    /// Refuses when the index is no longer the file that was opened: then the shards may
+    /// be another model's. Writers take the index away before they exchange shards, so
+    /// what was opened while the index still stood there belongs to it.
+    fn check_unchanged(&self) -> Result<()> {
+        let now = std::fs::metadata(&self.path).ok();
+        match self.identity {
+            Some(was) if now.map(|facts| Identity::of(&facts)) != Some(was) => {
+                Err(Error::new(
+                    Code::IoChanged,
+                    "the index was replaced or removed after it was opened, so its shards may be another model's",
+                )
+                .at(&self.path))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The open shard that holds a tensor.
@@ -333,7 +394,9 @@ impl ShardedWriter {
         self.sealed.push(shard);
     }
 
-    /// Puts all shards in place, then the index. Returns the shards' paths.
+    /// Puts all shards in place, then the index. Returns the shards' paths. Where shards
+    /// replace others, there is no index meanwhile; where that fails, the old files are
+    /// put back.
     ///
     /// # Errors
     /// `io.failed`; `usage.data_size` when a shard is missing.
@@ -368,10 +431,7 @@ impl ShardedWriter {
         options.compress = None;
         let metadata = index.metadata(&self.metadata);
         let index = TensorWriter::create(&self.path, &[], &metadata, &options)?.seal()?;
-        for sealed in self.sealed {
-            sealed.commit()?;
-        }
-        index.commit()?;
+        Sealed::commit_together(self.sealed, index)?;
         Ok(paths)
     }
 

@@ -58,6 +58,12 @@ impl Sealed {
     pub fn commit(mut self) -> Result<()> {
         self.file.commit()
     }
+
+    /// Puts the shards of a model in place, and their index.
+    pub(crate) fn commit_together(shards: Vec<Self>, index: Self) -> Result<()> {
+        let shards = shards.into_iter().map(|shard| shard.file).collect();
+        AtomicFile::commit_together(shards, index.file)
+    }
 }
 
 impl TensorWriter {

@@ -18,7 +18,14 @@ from hub_fixtures import hub
 
 __all__ = ["hub"]  # a fixture
 
-PAGES = sorted({ROOT / "README.md", ROOT / "python" / "README.md", *ROOT.glob("docs/*.md")})
+PAGES = sorted(
+    {
+        ROOT / "README.md",
+        ROOT / "SECURITY.md",
+        ROOT / "python" / "README.md",
+        *ROOT.glob("docs/*.md"),
+    }
+)
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

@@ -15,14 +15,6 @@ import deathtensors as dt
 from deathtensors import _deathtensors
 from helpers import VECTORS, parse, run_python, sha256
 
-#: Codes that no single .deathtensors file can cause, and where they are tested.
-ELSEWHERE = {
-    "limit.tensors": "test_limits_can_be_lowered",
-    "safetensors.invalid": "test_convert.py",
-    "safetensors.dtype": "test_convert.py",
-    "manifest.invalid": "test_schema_diff_manifest.py",
-    "sparse.invalid": "test_sparse.py",
-}
 MEBIBYTE = 1 << 20
 
 
@@ -49,6 +41,10 @@ def load_sharded(kind: str) -> dict[str, dict[str, Any]]:
 
 VALID, REFUSED = load("valid"), load("refused")
 SHARDED, SHARDED_REFUSED = load_sharded("valid"), load_sharded("refused")
+BESIDES = {
+    p.parent.name: json.loads(p.read_text("utf-8"))
+    for p in sorted((VECTORS / "besides").glob("*/expected.json"))
+}
 
 
 def path_of(kind: str, name: str) -> Path:
@@ -69,15 +65,16 @@ def test_the_committed_vectors_are_those_that_the_generator_makes(tmp_path: Path
         for folder in compared.common_dirs:
             same(a / folder, b / folder)
 
-    for kind in ("valid", "refused", "sharded"):
+    for kind in ("valid", "refused", "sharded", "besides"):
         same(VECTORS / kind, tmp_path / kind)
 
 
 def test_every_code_that_a_file_can_cause_has_a_vector() -> None:
     kinds = ("format", "unsupported", "limit", "integrity")
     codes = {code for code, kind, _ in _deathtensors.CODES if kind in kinds}
-    covered = {a["code"] for a in (*REFUSED.values(), *SHARDED_REFUSED.values())}
-    assert codes - covered == set(ELSEWHERE)
+    answers = (*REFUSED.values(), *SHARDED_REFUSED.values(), *BESIDES.values())
+    covered = {answer["code"] for answer in answers}
+    assert codes - covered == set()
     assert covered <= codes | {"not_found.file"}
 
 
@@ -251,6 +248,30 @@ def test_a_file_cut_anywhere_is_refused_or_read_as_what_is_left(
         path.write_bytes(whole[: min(length, len(whole) - 1)])
         with pytest.raises(dt.DeathTensorsError):
             dt.open(path, verify=True)
+
+
+def attempt(how: str, path: Path, limits: dict[str, int] | None) -> None:
+    if how == "open":
+        dt.open(path, limits=limits)
+    elif how == "sparse":
+        with dt.open(path) as f:
+            dt.get_sparse(f, "w")
+    elif how == "manifest":
+        dt.read_manifest(path)
+    else:
+        {"from_safetensors": dt.from_safetensors, "to_safetensors": dt.to_safetensors}[how](
+            path, "out"
+        )
+
+
+@pytest.mark.parametrize("name", BESIDES)
+def test_what_is_wrong_elsewhere_is_refused_with_its_code(name: str, tmp_path: Path) -> None:
+    answer = BESIDES[name]
+    (path,) = (VECTORS / "besides" / name).glob("file.*")
+    with pytest.raises(dt.DeathTensorsError) as caught:
+        attempt(answer["how"], path, answer.get("limits"))
+    assert caught.value.code == answer["code"], str(caught.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- limits

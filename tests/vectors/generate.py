@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import besides
 import refused
 import sharded
 import valid
@@ -44,6 +45,13 @@ def generate(root: Path) -> int:
                 (folder / name / file).write_bytes(data)
             write_json(folder / name / "expected.json", answer)
             count += 1
+    folder = root / "besides"
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, file, data, answer in besides.refused():
+        (folder / name).mkdir(parents=True)
+        (folder / name / file).write_bytes(data)
+        write_json(folder / name / "expected.json", answer)
+        count += 1
     return count
 
 

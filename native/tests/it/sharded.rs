@@ -167,12 +167,52 @@ fn nothing_appears_before_the_end_and_the_index_comes_last() {
     // A folder where the second shard should go: the index must not appear.
     fs::create_dir(folder.path().join("m-00002-of-00003.deathtensors")).unwrap();
     refused(writer.finish(), Code::Io);
-    assert!(!path.exists());
-    assert!(
-        names_in(folder.path())
-            .iter()
-            .all(|name| !name.starts_with('.'))
+    assert_eq!(
+        names_in(folder.path()),
+        ["m-00002-of-00003.deathtensors"],
+        "what was in place already is taken back"
     );
+}
+
+#[test]
+fn a_failed_exchange_puts_the_old_model_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.deathtensors");
+    let old = write(&path, &model(), With::PLAIN);
+    let before: Vec<_> = old.iter().map(|path| fs::read(path).unwrap()).collect();
+    let mut writer = start(&path, &model().saying("author", "else"), With::PLAIN);
+    for nth in 0..3 {
+        add_next(&mut writer, &model(), nth);
+    }
+    fs::remove_file(&old[2]).unwrap();
+    fs::create_dir(&old[2]).unwrap();
+    refused(writer.finish(), Code::Io);
+    assert_eq!(names_in(folder.path()).len(), 4);
+    fs::remove_dir(&old[2]).unwrap();
+    fs::write(&old[2], &before[2]).unwrap();
+    check(&model(), &open(&path));
+    for (path, before) in old.iter().zip(&before) {
+        assert!(fs::read(path).unwrap() == *before);
+    }
+}
+
+#[test]
+fn an_open_model_refuses_the_shards_of_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.deathtensors");
+    for with in With::ALL {
+        write(&path, &model(), with);
+        let file = open(&path);
+        let shard = file.file("a").unwrap();
+        write(&path, &model(), with);
+        assert!(*shard.read("a").unwrap() == *model().data[0]);
+        let error = refused(file.file("c"), Code::IoChanged);
+        assert_eq!(error.path(), Some(&*path));
+        check(&model(), &open(&path));
+        fs::remove_file(&path).unwrap();
+        refused(file.file("c"), Code::IoChanged);
+        assert_eq!(names_in(folder.path()).len(), 3);
+    }
 }
 
 #[test]

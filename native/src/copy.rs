@@ -147,11 +147,9 @@ fn feed(
         }
         writer.push_all(&views, progress)?;
         views.clear();
-        part.file
-            .visit(tensor.data(), &mut (), &mut |bytes| {
-                writer.push_all(&[bytes], progress)
-            })
-            .map_err(|e| e.tensor(tensor.name))?;
+        part.file.visit_tensor(part.nth, &mut (), &mut |bytes| {
+            writer.push_all(&[bytes], progress)
+        })?;
     }
     writer.push_all(&views, progress)
 }

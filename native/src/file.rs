@@ -133,6 +133,9 @@ impl TensorFile {
     /// pinned, `io.failed`.
     pub fn read(&self, name: &str) -> Result<Data<'_>> {
         let nth = self.position(name)?;
+        if self.must_check(nth) {
+            return Ok(Data::Owned(self.read_checked(nth, &mut ())?));
+        }
         self.ensure_checked(nth)?;
         let data = self.tensor(nth)?.data();
         self.read_data(data).map_err(|e| e.tensor(name))
@@ -145,6 +148,9 @@ impl TensorFile {
     pub fn read_rows(&self, name: &str, start: u64, count: u64) -> Result<Data<'_>> {
         let nth = self.position(name)?;
         let data = self.rows(nth, start, count)?;
+        if self.must_check(nth) {
+            return Ok(Data::Owned(self.read_owned(nth, data)?));
+        }
         self.ensure_checked(nth)?;
         self.read_data(data).map_err(|e| e.tensor(name))
     }
@@ -158,7 +164,11 @@ impl TensorFile {
         let data = self.tensor(nth)?.data();
         self.check_length(name, &data, out.len())?;
         self.ensure_checked(nth)?;
-        self.data_into(data, out).map_err(|e| e.tensor(name))
+        self.data_into(data, out).map_err(|e| e.tensor(name))?;
+        match self.must_check(nth) {
+            true => self.check_bytes(nth, out),
+            false => Ok(()),
+        }
     }
 
     pub(crate) fn check_length(&self, name: &str, data: &Range<u64>, length: usize) -> Result<()> {
@@ -291,11 +301,18 @@ impl TensorFile {
     /// # Errors
     /// `integrity.tensor`, and what `progress` cancels with.
     pub fn ensure_checked_with(&self, nth: usize, progress: &mut dyn Progress) -> Result<()> {
-        if !self.is_checked(nth) {
+        // What is brought is checked each time that it is.
+        if !self.is_checked(nth) && !self.source.is_elsewhere() {
             self.verify_nth(nth, progress)?;
             self.set_checked(nth);
         }
         Ok(())
+    }
+
+    /// Whether the very bytes of the nth tensor that are returned have to be checked: a
+    /// root is pinned, and whoever brings them may bring others each time.
+    pub(crate) fn must_check(&self, nth: usize) -> bool {
+        self.source.is_elsewhere() && !self.is_checked(nth)
     }
 
     /// Whether the nth tensor needs no check: it had one, or no root is pinned.
@@ -305,6 +322,9 @@ impl TensorFile {
     }
 
     pub(crate) fn set_checked(&self, nth: usize) {
+        if self.source.is_elsewhere() {
+            return;
+        }
         if let Some(flag) = self.checked.as_ref().and_then(|all| all.get(nth)) {
             flag.store(true, Ordering::Release);
         }

@@ -8,6 +8,7 @@ use crate::options::Progress;
 use crate::remote::BATCH_BYTES;
 use crate::source::{Data, memory};
 use crate::threads::{num_threads, run, watched};
+use deathtensors_core::digest::Sha256;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -59,6 +60,14 @@ impl TensorFile {
     /// # Errors
     /// Those of [`TensorFile::read`].
     pub fn read_owned(&self, nth: usize, data: Range<u64>) -> Result<Memory> {
+        if self.must_check(nth) {
+            let whole = self.read_checked(nth, &mut ())?;
+            let start = self.tensor(nth)?.start;
+            let part = data.start.saturating_sub(start)..data.end.saturating_sub(start);
+            let mut out = memory(part.end.saturating_sub(part.start))?;
+            out.copy_from_slice(part_of(&whole, &part)?);
+            return Ok(out);
+        }
         self.prepare(nth)?;
         let mut out = memory(data.end.saturating_sub(data.start))?;
         let name = self.tensor(nth)?.name;
@@ -91,6 +100,15 @@ impl TensorFile {
             })??;
         }
         Ok(out)
+    }
+
+    /// A copy of the nth tensor, whose own bytes were checked.
+    pub(crate) fn read_checked(&self, nth: usize, progress: &mut dyn Progress) -> Result<Memory> {
+        let mut all = self.read_many(&[nth], progress)?;
+        match all.pop() {
+            Some(whole) => Ok(whole),
+            None => memory(0),
+        }
     }
 
     /// The same without looking at digests, nor telling how much it will be.
@@ -151,9 +169,36 @@ impl TensorFile {
         self.ensure_checked_with(nth, progress)?;
         progress.start(data.end - data.start);
         let parts = self
-            .parts([(data, out)].into_iter())
+            .parts([(data, &mut *out)].into_iter())
             .map_err(|e| e.tensor(name))?;
-        self.fill(parts, progress, |_| Some(name))
+        self.fill(parts, progress, |_| Some(name))?;
+        match self.must_check(nth) {
+            true => self.check_bytes(nth, out),
+            false => Ok(()),
+        }
+    }
+
+    /// Hands the nth tensor to `each`, piece by piece, and refuses it at the end if those
+    /// pieces had to be checked and are others than they should be.
+    pub(crate) fn visit_tensor(
+        &self,
+        nth: usize,
+        progress: &mut dyn Progress,
+        each: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let tensor = self.tensor(nth)?;
+        let mut hasher = self.must_check(nth).then(Sha256::new);
+        self.visit(tensor.data(), progress, &mut |bytes| {
+            if let Some(hasher) = &mut hasher {
+                hasher.update(bytes);
+            }
+            each(bytes)
+        })
+        .map_err(|e| e.tensor(tensor.name))?;
+        match hasher {
+            Some(hasher) => self.check_digest(nth, &hasher.finish()),
+            None => Ok(()),
+        }
     }
 
     /// A span of the uncompressed blob.

@@ -29,9 +29,8 @@ impl TensorFile {
     pub fn stats_with(&self, name: &str, progress: &mut dyn Progress) -> Result<Stats> {
         let nth = self.position(name)?;
         self.ensure_checked(nth)?;
-        let tensor = self.tensor(nth)?;
-        progress.start(tensor.nbytes());
-        self.measure(&tensor, progress).map_err(|e| e.tensor(name))
+        progress.start(self.tensor(nth)?.nbytes());
+        self.measure(nth, progress).map_err(|e| e.tensor(name))
     }
 
     /// Statistics of every tensor, in the file's order.
@@ -72,10 +71,8 @@ impl TensorFile {
                 }
                 None => {
                     for tensor in group {
-                        out.push(
-                            self.measure(tensor, progress)
-                                .map_err(|e| e.tensor(tensor.name))?,
-                        );
+                        let stats = self.measure(out.len(), progress);
+                        out.push(stats.map_err(|e| e.tensor(tensor.name))?);
                     }
                 }
             }
@@ -89,12 +86,19 @@ impl TensorFile {
         let mut out = Vec::with_capacity(nths.len());
         for batch in self.batches(&nths) {
             if let &[nth] = batch {
-                let tensor = self.tensor(nth)?;
-                let stats = self.measure(&tensor, progress);
-                out.push(stats.map_err(|e| e.tensor(tensor.name))?);
+                let stats = self.measure(nth, progress);
+                out.push(stats.map_err(|e| match self.header().at(nth) {
+                    Some(tensor) => e.tensor(tensor.name),
+                    None => e,
+                })?);
                 continue;
             }
             let all = self.read_unchecked(batch, progress)?;
+            for (&nth, bytes) in batch.iter().zip(&all) {
+                if self.must_check(nth) {
+                    self.check_bytes(nth, bytes)?;
+                }
+            }
             let mut views: Vec<(Dtype, &[u8])> = Vec::with_capacity(batch.len());
             for (&nth, bytes) in batch.iter().zip(&all) {
                 views.push((self.tensor(nth)?.dtype, bytes));
@@ -108,7 +112,8 @@ impl TensorFile {
         self.source.borrow(&self.catalogue().locate(tensor.data())?)
     }
 
-    fn measure(&self, tensor: &TensorInfo<'_>, progress: &mut dyn Progress) -> Result<Stats> {
+    fn measure(&self, nth: usize, progress: &mut dyn Progress) -> Result<Stats> {
+        let tensor = &self.tensor(nth)?;
         let mut total: Option<Partial> = None;
         let mut add = |bytes: &[u8]| {
             let parts: Vec<_> = match bytes.len() {
@@ -138,7 +143,7 @@ impl TensorFile {
         } else {
             // Pieces come as long as frames; blocks are cut from them.
             let mut held: Vec<u8> = Vec::new();
-            self.visit(tensor.data(), progress, &mut |mut bytes| {
+            self.visit_tensor(nth, progress, &mut |mut bytes| {
                 if !held.is_empty() {
                     let take = (BLOCK_BYTES - held.len() % BLOCK_BYTES).min(bytes.len());
                     let (head, tail) = bytes.split_at(take);

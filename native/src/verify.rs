@@ -199,12 +199,19 @@ impl TensorFile {
 
     /// Checks that these are the nth tensor's bytes, and remembers that they are.
     pub(crate) fn check_bytes(&self, nth: usize, bytes: &[u8]) -> Result<()> {
+        match self.tensor(nth)?.sha256 {
+            Some(_) => self.check_digest(nth, &sha256(bytes)),
+            None => Ok(()),
+        }
+    }
+
+    /// The same by the digest of bytes that were read.
+    pub(crate) fn check_digest(&self, nth: usize, found: &Digest) -> Result<()> {
         let tensor = self.tensor(nth)?;
-        if let Some(digest) = tensor.sha256 {
-            let found = sha256(bytes);
-            if found != *digest {
-                return Err(self.differs(tensor.name, digest, &found));
-            }
+        if let Some(digest) = tensor.sha256
+            && digest != found
+        {
+            return Err(self.differs(tensor.name, digest, found));
         }
         self.set_checked(nth);
         Ok(())

@@ -18,6 +18,8 @@ struct Counting {
     fails_from: Option<usize>,
     /// Brings a byte less than it should.
     short: bool,
+    /// Spoils the last bytes of what it brings, from this call on.
+    spoils_from: Option<usize>,
 }
 
 impl Counting {
@@ -62,10 +64,15 @@ impl RangeSource for Counting {
         );
         assert!(ranges.iter().all(|r| r.end - r.start <= 8 << 20));
         assert!(ranges.iter().map(|r| r.end - r.start).sum::<u64>() <= 64 << 20);
+        let spoils = self.spoils_from.is_some_and(|nth| asked.len() >= nth);
         asked.push(ranges.to_vec());
         let piece = |range: &Range<u64>| {
             let end = range.end as usize - usize::from(self.short);
-            Box::new(self.bytes[range.start as usize..end].to_vec()) as Piece
+            let mut bytes = self.bytes[range.start as usize..end].to_vec();
+            if let (true, Some(last)) = (spoils, bytes.last_mut()) {
+                *last ^= 1;
+            }
+            Box::new(bytes) as Piece
         };
         Ok(ranges.iter().map(piece).collect())
     }
@@ -89,7 +96,14 @@ fn tensors() -> Vec<(TensorSpec, Vec<u8>)> {
 }
 
 fn write(path: &Path, options: &WriteOptions) -> Vec<(TensorSpec, Vec<u8>)> {
-    let all = tensors();
+    write_those(path, options, tensors())
+}
+
+fn write_those(
+    path: &Path,
+    options: &WriteOptions,
+    all: Vec<(TensorSpec, Vec<u8>)>,
+) -> Vec<(TensorSpec, Vec<u8>)> {
     let specs: Vec<_> = all.iter().map(|(spec, _)| spec.clone()).collect();
     let mut writer = TensorWriter::create(path, &specs, &Default::default(), options).unwrap();
     for (_, bytes) in &all {
@@ -255,6 +269,58 @@ fn a_pinned_root_checks_what_comes() {
     assert!(file.read("large").is_ok());
     let error = file.read("middle").unwrap_err();
     assert_eq!(error.code(), Code::IntegrityTensor);
+}
+
+/// Whoever brings the bytes may bring others the second time.
+#[test]
+fn a_pinned_root_checks_the_bytes_that_are_returned() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.deathtensors");
+    let few = tensors().split_off(280);
+    write_those(&path, &write_options(None, false, true), few);
+    let root = *TensorFile::open(&path).unwrap().header().root().unwrap();
+    let mut options = OpenOptions::default();
+    options.root = Some(root);
+    type Work = fn(&TensorFile) -> Result<()>;
+    let works: [Work; 9] = [
+        |f| f.read("middle").map(drop),
+        |f| f.read_rows("middle", 690, 10).map(drop),
+        |f| f.read_owned(21, f.rows(21, 690, 10)?).map(drop),
+        |f| f.read_into("middle", &mut vec![0; 840_000]),
+        |f| f.read_into_with("middle", &mut vec![0; 840_000], &mut ()),
+        |f| f.read_many(&[21], &mut ()).map(drop),
+        |f| f.stats("middle").map(drop),
+        |f| f.all_stats(&mut ()).map(drop),
+        |f| deathtensors::diff(f, f, true, &mut ()).map(drop),
+    ];
+    for work in works {
+        let source = Arc::new(Counting {
+            bytes: fs::read(&path).unwrap(),
+            ..Default::default()
+        });
+        let sound = TensorFile::open_ranges("elsewhere", source.clone(), &options).unwrap();
+        assert_eq!(sound.position("middle").unwrap(), 21);
+        work(&sound).unwrap();
+        let calls = source.calls();
+        for spoils_from in 1..=calls {
+            let source = Arc::new(Counting {
+                bytes: fs::read(&path).unwrap(),
+                spoils_from: Some(spoils_from),
+                ..Default::default()
+            });
+            let file = TensorFile::open_ranges("elsewhere", source.clone(), &options).unwrap();
+            // Sound the first time, if that is before it is spoilt.
+            for _ in 0..2 {
+                let before = source.calls();
+                let done = work(&file);
+                assert_eq!(
+                    done.is_err(),
+                    source.calls() > spoils_from,
+                    "{before} {done:?}"
+                );
+            }
+        }
+    }
 }
 
 #[test]

@@ -42,7 +42,11 @@ class DtFile(Reader):
 
     A remote file is read by ranges, never downloaded whole: the header first, then only
     the tensors or rows that are asked for. It is the one content that was there when it
-    was opened: a commit of the Hub, or a web server's ETag.
+    was opened: a commit of the Hub, or a web server's ETag; where a server gives none,
+    only ``root`` pins it, and then the very bytes that are returned are checked each time,
+    for which a whole tensor is read also where some rows are asked for. It pickles by its
+    address, with ``remote`` as it was given, a token in it included; a token that was
+    found in the environment is not.
 
     Args:
         path: the file; ``~`` and ``$VARIABLES`` are expanded. Or a URL:

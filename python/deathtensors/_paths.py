@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from . import errors
 
@@ -33,6 +34,12 @@ def expand_path(path: StrPath) -> str:
     text = os.path.expandvars(os.path.expanduser(text))
     if not text:
         raise errors.usage("the path is empty")
+    if re.match("[A-Za-z][A-Za-z0-9+.-]+://", text):
+        raise errors.usage(
+            "this takes a local file: remote ones can be opened, compared, and converted from",
+            code="usage.unavailable",
+            found=text.partition("://")[0] + "://…",
+        )
     try:
         os.fsencode(text)
     except UnicodeEncodeError:

@@ -28,6 +28,8 @@ __all__ = [
     "MissingPackageError",
     "NetworkError",
     "PermissionDeniedError",
+    "RemoteDeniedError",
+    "RemoteMissingError",
     "SchemaError",
     "TensorNotFoundError",
     "UnsupportedError",
@@ -222,6 +224,14 @@ class NetworkError(FileAccessError):
         return {**super()._fields(), "status": self.status}
 
 
+class RemoteMissingError(NetworkError, MissingFileError):
+    """No remote file, revision or repository has that name."""
+
+
+class RemoteDeniedError(NetworkError, PermissionDeniedError):
+    """The remote file takes a token, or permission."""
+
+
 _BY_KIND: dict[str, type[DeathTensorsError]] = {
     "format": FormatError,
     "unsupported": UnsupportedError,
@@ -335,7 +345,8 @@ def network(
         status: the HTTP status that it is about.
     """
     line = _line(f"{path}: {message}", None, expected, found)
-    return NetworkError(
+    kinds = {"not_found": RemoteMissingError, "denied": RemoteDeniedError}
+    return kinds.get(code, NetworkError)(
         line, code=f"network.{code}", path=path, status=status, expected=expected, found=found
     )
 

@@ -441,3 +441,27 @@ def test_lazily_the_same_options_and_refusals(hub: Hub, monkeypatch: pytest.Monk
         hf.load_from_hub("org/secret", FILE, **where, limits={"header_bytes": 10})
     with pytest.raises(dt.UsageError):
         hf.load_from_hub("org/secret", FILE, **where, backend="mmap")
+
+
+def test_a_token_that_was_found_is_in_no_pickle(
+    api: HfApi, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(tmp_path / "m.deathtensors")
+    api.create_repo(REPO, exist_ok=True)
+    api.upload_file(path_or_fileobj=tmp_path / "m.deathtensors", path_in_repo=FILE, repo_id=REPO)
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    with hf.load_from_hub(REPO, FILE, lazy=True) as file:
+        assert hub.token.encode() not in pickle.dumps(file)
+        with pickle.loads(pickle.dumps(file)) as again:
+            assert again.keys() == file.keys()
+
+
+@pytest.mark.parametrize("name", ["README.md", "model.safetensors", "x.json"])
+def test_nothing_else_is_replaced(api: HfApi, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "m.deathtensors"
+    saved(path)
+    with pytest.raises(dt.UsageError):
+        hf.push_to_hub(REPO, path, name)
+    api.create_repo(REPO, exist_ok=True)
+    with pytest.raises(dt.UsageError):
+        hf.convert_safetensors_on_hub(REPO, "a.safetensors", name, delete_original=True)

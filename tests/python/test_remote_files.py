@@ -271,6 +271,26 @@ def test_what_is_not_a_tensor_file(web: Web) -> None:
     with pytest.raises(dt.NetworkError) as missing:
         dt.open(f"{web.url}/nothing")
     assert missing.value.code == "network.not_found"
+    # It is what one would catch of a local file, too.
+    assert isinstance(missing.value, FileNotFoundError)
+    web.fail(401)
+    with pytest.raises(PermissionError):
+        dt.open(f"{web.url}/page")
+    again = pickle.loads(pickle.dumps(missing.value))
+    assert (type(again), str(again)) == (type(missing.value), str(missing.value))
+
+
+def test_only_reading_knows_of_urls(web: Web, tmp_path: Path) -> None:
+    url = f"{web.url}/m"
+    for work in (
+        lambda: dt.save(url, {}),
+        lambda: dt.append(url, {}),
+        lambda: dt.to_safetensors(url, tmp_path / "x"),
+        lambda: dt.write_manifest(url),
+    ):
+        with pytest.raises(dt.UsageError) as caught:
+            work()
+        assert caught.value.code == "usage.unavailable"
 
 
 def test_backend_is_for_local_files(web: Web, path: Path) -> None:

@@ -294,6 +294,7 @@ def add_hub_convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", nargs="?", help="as --output-name")
     parser.add_argument("--output-name", help="the file to write (default: other extension)")
     parser.add_argument("--compress", action="store_true", help="compress with zstd")
+    parser.add_argument("--digests", action="store_true", help="carry a SHA-256 per tensor")
     parser.add_argument(
         "--delete-original",
         action="store_true",
@@ -312,6 +313,7 @@ def run_hub_convert(args: argparse.Namespace) -> int:
             args.safetensors,
             args.output_name or args.out,
             compress=args.compress,
+            digests=args.digests,
             delete_original=args.delete_original,
             commit_message=args.message,
             manifest=not args.no_manifest,

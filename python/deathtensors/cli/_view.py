@@ -82,6 +82,8 @@ def _is_address(source: str) -> bool:
             expected="http, https or hf",
             found=scheme,
         )
+    if scheme and "@" in source.split("://", 1)[1].split("/", 1)[0]:
+        raise errors.usage("an address with a password in it would show it to everybody here")
     return bool(scheme)
 
 

@@ -48,6 +48,7 @@ def convert_safetensors_on_hub(
     delete_original: bool = False,
     commit_message: str | None = None,
     *,
+    digests: bool = False,
     manifest: bool = True,
     progress: Progress | None = None,
 ) -> str:
@@ -73,6 +74,7 @@ def convert_safetensors_on_hub(
         compress: compress the data with zstd.
         delete_original: delete what was converted, in the same commit.
         commit_message: the commit's title.
+        digests: carry a SHA-256 for each tensor, and a root that pins the whole.
         manifest: put the catalogue beside each file, as ``<path>.json``.
         progress: called now and then with bytes done and bytes in all, for each file.
 
@@ -92,13 +94,18 @@ def convert_safetensors_on_hub(
     repo = Repository(repo_id, repo_type, revision, token)
     sharded = source.endswith(_INDEX)
     target = deathtensors_filename or _target(source, sharded)
-    if target == source:
-        raise errors.usage("the target is the source", found=target)
+    if not target.endswith((_deathtensors.CANONICAL_EXTENSION, _deathtensors.LEGACY_EXTENSION)):
+        raise errors.usage(
+            "the name of the new file says that it is something else",
+            expected=f"a name that ends in {_deathtensors.CANONICAL_EXTENSION}",
+            found=target,
+        )
     repo.need_token("commit")
     job = _Job(
         repo,
         compress=flag(compress, "compress"),
         delete=flag(delete_original, "delete_original"),
+        digests=flag(digests, "digests"),
         manifest=flag(manifest, "manifest"),
         progress=progress,
     )
@@ -128,11 +135,13 @@ class _Job:
         *,
         compress: bool,
         delete: bool,
+        digests: bool,
         manifest: bool,
         progress: Progress | None,
     ) -> None:
         self._repo = repo
         self._compress, self.delete, self._manifest = compress, delete, manifest
+        self._digests = digests
         self._progress = progress
         self._base: str = repo.info().sha
         repo.check_writable()
@@ -172,6 +181,7 @@ class _Job:
                     path,
                     checksum=True,
                     compress=self._compress,
+                    digests=self._digests,
                     progress=self._progress,
                 )
             if marks:
@@ -202,7 +212,7 @@ class _Job:
         with TemporaryDirectory(prefix="deathtensors-") as room:
             path = os.path.join(room, os.path.basename(target))
             metadata = _deathtensors.index_metadata(listed, said)
-            save(path, {}, global_metadata=metadata, checksum=True)
+            save(path, {}, global_metadata=metadata, checksum=True, digests=self._digests)
             self._send(target, path, room)
         return [source, *(_beside(source, shard) for shard, _ in shards)]
 

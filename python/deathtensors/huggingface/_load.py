@@ -82,9 +82,9 @@ def load_from_hub(
 
 
 def with_token(repo: Repository, remote: RemoteOptions | Mapping[str, Any] | None) -> RemoteOptions:
-    """How to read by ranges, as the caller said, with the repository's token."""
+    """How to read by ranges, as the caller said, with the token that the caller gave."""
     options = RemoteOptions.of(remote)
-    return options if options.token is not None else replace(options, token=repo.token)
+    return options if options.token is not None else replace(options, token=repo.given)
 
 
 def load_sharded_from_hub(

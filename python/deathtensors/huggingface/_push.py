@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _ATTEMPTS = 3
 
 
+#: What a file in a repository is expected to be by its name, and would no longer be.
+_FOREIGN = (".safetensors", ".md", ".json", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".py")
+
+
 def push_to_hub(
     repo_id: str,
     local_path: StrPath,
@@ -179,6 +183,12 @@ def _target(path: str, path_in_repo: str | None, safetensors: bool) -> str:
         target += os.path.basename(path)
     if safetensors and target.lower().endswith(".safetensors"):
         target = with_extension(target, _deathtensors.CANONICAL_EXTENSION)
+    if target.lower().endswith(_FOREIGN):
+        raise errors.usage(
+            "the name says that it is something else",
+            expected=f"a name that ends in {_deathtensors.CANONICAL_EXTENSION}",
+            found=target,
+        )
     return target
 
 

@@ -64,6 +64,9 @@ class Repository:
         self.id = repo_id
         self.type = repo_type
         self.revision = revision
+        #: The token as the caller gave it, which may go into a pickle; what was found in
+        #: the environment may not.
+        self.given = token
         #: The token to show, or False for nobody, so that the client looks for none.
         self.token: str | bool = find_token(RemoteOptions(token=token).token, hub) or False
         self.endpoint = endpoint()

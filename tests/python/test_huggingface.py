@@ -465,3 +465,18 @@ def test_nothing_else_is_replaced(api: HfApi, tmp_path: Path, name: str) -> None
     api.create_repo(REPO, exist_ok=True)
     with pytest.raises(dt.UsageError):
         hf.convert_safetensors_on_hub(REPO, "a.safetensors", name, delete_original=True)
+
+
+def test_a_damaged_download_says_how_to_get_another(api: HfApi, hub: Hub, tmp_path: Path) -> None:
+    saved(tmp_path / "m.deathtensors")
+    api.create_repo(REPO, exist_ok=True)
+    api.upload_file(path_or_fileobj=tmp_path / "m.deathtensors", path_in_repo=FILE, repo_id=REPO)
+    with dt.open(tmp_path / "m.deathtensors") as file:
+        spot = file.facts["data_start"]
+    hub.fail(origin="cdn", method="GET", flip=spot)
+    with pytest.raises(dt.IntegrityError, match="to download it again") as caught:
+        hf.load_from_hub(REPO, FILE, verify=True)
+    named = str(caught.value).rpartition("delete '")[2].rstrip("'")
+    os.remove(named)
+    with hf.load_from_hub(REPO, FILE, verify=True) as file:
+        assert same(file)

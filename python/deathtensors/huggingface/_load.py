@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -11,6 +12,7 @@ from .. import _deathtensors, errors
 from .._arguments import flag, looked_up
 from .._file import DtFile
 from .._sharded import ShardedReader
+from .._text import printable
 from ..remote import RemoteOptions
 from ._repository import Repository
 
@@ -78,7 +80,13 @@ def load_from_hub(
     if remote is not None:
         raise errors.usage("remote says how to read with lazy=True")
     path, _ = repo.download(filename, cache_dir=cache_dir)
-    return DtFile(path, verify, root=root, backend=backend, limits=limits)
+    try:
+        return DtFile(path, verify, root=root, backend=backend, limits=limits)
+    except errors.IntegrityError as error:
+        # The client would go on giving the same file, if it came damaged.
+        held = os.path.realpath(path)
+        error.args = (f"{error}; to download it again, delete '{printable(held)}'",)
+        raise
 
 
 def with_token(repo: Repository, remote: RemoteOptions | Mapping[str, Any] | None) -> RemoteOptions:

@@ -165,10 +165,7 @@ impl TensorFile {
         self.check_length(name, &data, out.len())?;
         self.ensure_checked(nth)?;
         self.data_into(data, out).map_err(|e| e.tensor(name))?;
-        match self.must_check(nth) {
-            true => self.check_bytes(nth, out),
-            false => Ok(()),
-        }
+        self.check_brought(nth, out)
     }
 
     pub(crate) fn check_length(&self, name: &str, data: &Range<u64>, length: usize) -> Result<()> {

@@ -88,18 +88,27 @@ impl TensorFile {
         }
         progress.start(total);
         let out = self.read_unchecked(nths, progress)?;
-        let check = |(&nth, memory): (&usize, &Memory)| -> Result<()> {
-            match self.is_checked(nth) {
-                true => Ok(()),
-                false => self.check_bytes(nth, memory),
-            }
-        };
-        if nths.iter().any(|&nth| !self.is_checked(nth)) {
-            watched(&mut Silent(progress), |_| {
-                nths.par_iter().zip(&out).try_for_each(check)
-            })??;
-        }
+        self.check_all(nths, &out, progress)?;
         Ok(out)
+    }
+
+    /// Checks whole tensors that were read, those that need it, on all cores.
+    pub(crate) fn check_all(
+        &self,
+        nths: &[usize],
+        all: &[Memory],
+        progress: &mut dyn Progress,
+    ) -> Result<()> {
+        if nths.iter().all(|&nth| self.is_checked(nth)) {
+            return Ok(());
+        }
+        let check = |(&nth, memory): (&usize, &Memory)| match self.is_checked(nth) {
+            true => Ok(()),
+            false => self.check_bytes(nth, memory),
+        };
+        watched(&mut Silent(progress), |_| {
+            nths.par_iter().zip(all).try_for_each(check)
+        })?
     }
 
     /// A copy of the nth tensor, whose own bytes were checked.
@@ -172,10 +181,7 @@ impl TensorFile {
             .parts([(data, &mut *out)].into_iter())
             .map_err(|e| e.tensor(name))?;
         self.fill(parts, progress, |_| Some(name))?;
-        match self.must_check(nth) {
-            true => self.check_bytes(nth, out),
-            false => Ok(()),
-        }
+        self.check_brought(nth, out)
     }
 
     /// Hands the nth tensor to `each`, piece by piece, and refuses it at the end if those
@@ -421,10 +427,7 @@ impl TensorFile {
         let frames = match self.is_compressed().then(|| self.blob()).transpose()? {
             Some(Blob::Frames(frames)) => frames,
             _ => {
-                let step = match self.source.is_elsewhere() {
-                    true => BATCH_BYTES,
-                    false => STEP_BYTES,
-                };
+                let step = self.source.step_bytes();
                 let mut at = data.start;
                 while at < data.end {
                     let next = data.end.min(at + step);
@@ -444,7 +447,15 @@ impl TensorFile {
         let mut buffers: Vec<Vec<u8>> = Vec::new();
         let mut rest = frames.table.covering(&data);
         while !rest.is_empty() {
-            let group = rest.start..rest.end.min(rest.start + batch);
+            // Frames may be of any length, and all of a group are held.
+            let mut bytes = 0;
+            let fits = |nth: &usize| {
+                let frame = frames.table.frame(*nth);
+                bytes += frame.map_or(0, |frame| frame.data.end - frame.data.start);
+                bytes <= BATCH_BYTES
+            };
+            let count = rest.clone().take(batch).take_while(fits).count().max(1);
+            let group = rest.start..rest.start + count;
             rest.start = group.end;
             buffers.resize_with(group.len(), Vec::new);
             let stored: Vec<_> = group

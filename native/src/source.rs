@@ -1,9 +1,10 @@
 //! Where a file's bytes come from: a map, positioned reads, or somebody who brings them.
 
 use crate::error::{Error, Result};
+use crate::file::STEP_BYTES;
 use crate::map::{Mapping, Memory, make_readable};
 use crate::options::Backend;
-use crate::remote::{self, Fetched, HEAD_BYTES, RangeSource};
+use crate::remote::{self, BATCH_BYTES, Fetched, HEAD_BYTES, RangeSource};
 use deathtensors_core::Code;
 use deathtensors_core::digest::Sha256;
 use std::fs::File;
@@ -100,6 +101,14 @@ impl Source {
         match self.place {
             Place::Here { .. } => HERE.min(self.len),
             Place::Elsewhere(_) => HEAD_BYTES.min(self.len),
+        }
+    }
+
+    /// How much of a long range to read at once.
+    pub fn step_bytes(&self) -> u64 {
+        match self.place {
+            Place::Here { .. } => STEP_BYTES,
+            Place::Elsewhere(_) => BATCH_BYTES,
         }
     }
 

@@ -94,11 +94,7 @@ impl TensorFile {
                 continue;
             }
             let all = self.read_unchecked(batch, progress)?;
-            for (&nth, bytes) in batch.iter().zip(&all) {
-                if self.must_check(nth) {
-                    self.check_bytes(nth, bytes)?;
-                }
-            }
+            self.check_all(batch, &all, progress)?;
             let mut views: Vec<(Dtype, &[u8])> = Vec::with_capacity(batch.len());
             for (&nth, bytes) in batch.iter().zip(&all) {
                 views.push((self.tensor(nth)?.dtype, bytes));

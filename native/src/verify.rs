@@ -3,7 +3,6 @@
 use crate::error::{Error, Result};
 use crate::file::{STEP_BYTES, TensorFile};
 use crate::options::Progress;
-use crate::remote::BATCH_BYTES;
 use crate::threads::{num_threads, run, watched};
 use deathtensors_core as core;
 use deathtensors_core::digest::{Digest, Sha256, footer_differs, hex, sha256, tensor_differs};
@@ -205,6 +204,14 @@ impl TensorFile {
         }
     }
 
+    /// The same where those very bytes have to be checked, since somebody brought them.
+    pub(crate) fn check_brought(&self, nth: usize, bytes: &[u8]) -> Result<()> {
+        match self.must_check(nth) {
+            true => self.check_bytes(nth, bytes),
+            false => Ok(()),
+        }
+    }
+
     /// The same by the digest of bytes that were read.
     pub(crate) fn check_digest(&self, nth: usize, found: &Digest) -> Result<()> {
         let tensor = self.tensor(nth)?;
@@ -356,10 +363,7 @@ impl TensorFile {
         progress: &mut dyn Progress,
         at: &AtomicU64,
     ) -> Result<Digest> {
-        let step = match self.source.is_elsewhere() {
-            true => BATCH_BYTES,
-            false => STEP_BYTES,
-        };
+        let step = self.source.step_bytes();
         let mut hasher = Sha256::new();
         while range.start < range.end {
             let next = range.end.min(range.start + step);

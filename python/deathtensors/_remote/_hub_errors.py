@@ -105,7 +105,7 @@ class Advisor:
             refs = self._look_up("refs")
             names = [ref["name"] for ref in [*refs["branches"], *refs["tags"]]]
         message = f"{wanted.repo} has no revision '{wanted.revision}'"
-        return self._error("not_found", message + _nearest(wanted.revision, names), status)
+        return self._error("not_found", message + nearest(wanted.revision, names), status)
 
     def _no_file(self, status: int | None) -> Exception:
         wanted, names = self._reference, []
@@ -114,7 +114,7 @@ class Advisor:
             tree = self._look_up(f"tree/{quote(wanted.revision, safe='')}?recursive=true")
             names = [entry["path"] for entry in tree if entry["type"] == "file"]
         message = f"{wanted.repo} has no file '{wanted.path}' at revision {wanted.revision}"
-        return self._error("not_found", message + _nearest(wanted.path, names), status)
+        return self._error("not_found", message + nearest(wanted.path, names), status)
 
     def _look_up(self, what: str) -> Any:
         """One answer of the Hub's about the repository; any failure is an exception."""
@@ -148,7 +148,7 @@ def _answer(error: Exception) -> tuple[int | None, Any]:
     return getattr(response, "status_code", None), getattr(response, "headers", {})
 
 
-def _nearest(wanted: str, names: Iterable[str]) -> str:
+def nearest(wanted: str, names: Iterable[str]) -> str:
     """The names that were probably meant, as the end of a message."""
     names = list(names)
     close = difflib.get_close_matches(wanted, names, 3, 0.5)

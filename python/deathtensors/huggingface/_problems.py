@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
-from .._remote._hub_errors import _nearest as nearest
+from .._remote._hub_errors import nearest
 
 if TYPE_CHECKING:
     from ._repository import Repository

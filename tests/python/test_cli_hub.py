@@ -212,7 +212,7 @@ def test_convert_a_sharded_model_and_delete_it(hub: Hub, run: Run) -> None:
 def test_refusals_are_one_line_that_says_what_to_do(hub: Hub, run: Run, pushed: str) -> None:
     for words, said in (
         (("hub-pull", REPO, "modle.deathtensors"), FILE),
-        (("hub-list", "org/none"), "there is no such model"),
+        (("hub-list", "org/none"), "there is no model repository org/none"),
         (("hub-open", REPO, FILE, "--revision", "mian"), "main"),
         (("hub-push", FILE, REPO, "--token", hub.reader_token), "write access"),
     ):

@@ -242,7 +242,7 @@ def test_a_missing_repository_may_be_a_private_one(hub: Hub, anonymous: None) ->
     with pytest.raises(dt.NetworkError, match="hf auth login") as caught:
         hf.load_from_hub("org/none", FILE)
     assert caught.value.code == "network.not_found"
-    with pytest.raises(dt.NetworkError, match="this token may not see it"):
+    with pytest.raises(dt.NetworkError, match="token that was sent may not read it"):
         hf.load_from_hub("org/none", FILE, token=hub.token)
 
 

@@ -293,6 +293,14 @@ class HttpTransfer(Transfer):
     def _refused(self, status: int, headers: Mapping[str, str], version: Version) -> Exception:
         """The exception for a status that is not the hoped for."""
         path = self.name
+        if status == 200 and "html" in (headers.get("content-type") or "").lower():
+            return errors.network(
+                "range",
+                "this is a web page, not a file: it takes the address of the file itself (that of "
+                "a download; at many sites it has /resolve/ or /raw/ where the page's has /blob/)",
+                path=path,
+                status=status,
+            )
         if status == 200:
             return errors.network(
                 "range",

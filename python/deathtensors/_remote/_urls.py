@@ -25,7 +25,10 @@ def origin(url: str) -> tuple[str, str, int]:
 
 def clean(url: str) -> str:
     """The URL for people: without user, query and fragment, any of which may be secret."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # not a URL after all, so nobody knows what in it is secret
+        return f"{url.partition('://')[0]}://…"
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 

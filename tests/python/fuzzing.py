@@ -257,17 +257,21 @@ def hurt(data: bytes, other: bytes, how: list[tuple[str, float, bytes]]) -> byte
 # --- bounds
 
 
+class TooLong(BaseException):
+    """What took too long, whatever the code in between catches."""
+
+
 @contextmanager
 def bounded(seconds: float = 20, memory: int = 768 << 20) -> Iterator[None]:
     """End what takes too long, and refuse memory beyond what is there already.
 
     Args:
-        seconds: after which a ``TimeoutError`` is raised.
+        seconds: after which ``TooLong`` is raised.
         memory: bytes of address space that may be added.
     """
 
     def stop(*_: object) -> None:
-        raise TimeoutError(f"not done after {seconds} s")
+        raise TooLong(f"not done after {seconds} s")
 
     with open("/proc/self/statm") as file:
         taken = int(file.read().split()[0]) * resource.getpagesize()

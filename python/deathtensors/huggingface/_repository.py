@@ -59,6 +59,13 @@ class Repository:
                 found=repr(repo_type)[:80],
             )
         self.id = words(repo_id, "repo_id")
+        utils: Any = import_module("huggingface_hub.utils")
+        try:
+            utils.validate_repo_id(repo_id)
+        except utils.HFValidationError as error:
+            raise errors.usage(
+                f"the Hub takes no such name: {error}", code="usage.option"
+            ) from None
         if revision is not None:
             words(revision, "revision")
         self.type = repo_type

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import resource
 import signal
 from collections.abc import Callable, Iterator
@@ -41,6 +42,12 @@ def fuzzed(examples: int, **strategies: Any) -> Callable[[Any], Any]:
         return settings(max_examples=examples * (FACTOR or 1))(given(**strategies)(counted))
 
     return decorate
+
+
+#: What a terminal acts upon, except for the ends of lines.
+ACTED_UPON = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
+)
 
 
 # --- models
@@ -217,8 +224,6 @@ hurts = st.lists(
 
 def hurt(data: bytes, other: bytes, how: list[tuple[str, float, bytes]]) -> bytes:
     """A file after some damage; ``splice`` goes on with the other file."""
-    import re
-
     for what, where, some in how:
         at = int(where * len(data))
         if what == "flip" and data:

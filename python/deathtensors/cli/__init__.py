@@ -70,8 +70,9 @@ exit status:
   2    misuse: wrong arguments, no such tensor
   3    a file is missing, cannot be read or written, or is not valid
   70   a fault in this program (DEATHTENSORS_TRACEBACK=1 shows where)
-  130  interrupted (143: told to end)
+  130  interrupted
   141  the reader of the output went away
+  143  told to end (SIGTERM)
 """
 
 
@@ -214,9 +215,11 @@ def _status(error: DeathTensorsError) -> int:
 
 
 def _complain(line: str) -> None:
+    from .._text import printable
     from ._output import encodable
 
-    one_line = " ".join(line.split())
+    # Not all of it is ours: argparse quotes what it was given.
+    one_line = printable(" ".join(line.split()))
     print(encodable(f"deathtensors: error: {one_line}", sys.stderr), file=sys.stderr)
 
 

@@ -62,7 +62,7 @@ COMMANDS = [
     "view {f} --port {t}", "hub-push {f} org/{t}", "hub-push {f} org/model {w}",
     "hub-push {m} org/model", "hub-pull org/model {w}", "hub-pull org/{t} x",
     "hub-pull org/model {f} --output {w}2", "hub-list org/model", "hub-list org/{t}",
-    "hub-list org/model --revision {t}", "hub-info org/model", "hub-info org/model --token {t}",
+    "hub-info org/model", "hub-info org/model --token {t}",
     "hub-open org/model model.deathtensors", "hub-open org/model {w}",
     "hub-open org/model model.deathtensors --tensor {t}", "hub-convert org/model {s}",
     "hub-convert org/model {t} {w}", "hub-convert org/model model.safetensors {w} --message {t}",

@@ -45,6 +45,10 @@ rust: .venv ## the Rust tests, and the proof that the core is no_std
 python: .package ## the Python tests, against the installed package
 	@$(STEP) "pytest" $(VENV)/bin/python -m pytest -q tests/python
 
+.PHONY: fuzz-python
+fuzz-python: .package ## try new models, damage and arguments (20 minutes; ARGS="--minutes N")
+	@$(VENV)/bin/python tests/tools/fuzz_python.py $(ARGS)
+
 .PHONY: faults
 faults: .package ## cut every way of writing at every step, and count; the table is in build/faults.md
 	@$(STEP) "every write cut at every step" $(VENV)/bin/python -m pytest -q tests/python/test_faults.py

@@ -16,7 +16,7 @@ Neither package is required, nor imported before it is needed.
 
 from __future__ import annotations
 
-from . import errors
+from . import _arguments, _deathtensors, errors
 from ._deathtensors import (
     CANONICAL_EXTENSION,
     DTYPES,
@@ -26,7 +26,6 @@ from ._deathtensors import (
     MAGIC,
     __version__,
     get_num_threads,
-    set_num_threads,
 )
 from ._file import DtFile, open
 from ._paths import expand_path
@@ -149,6 +148,15 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_LATER})
+
+
+def set_num_threads(n: int | None) -> None:
+    """Use so many threads for compression, digests and statistics; None for all cores.
+
+    Raises:
+        UsageError: ``n`` is not an integer of at least 1, or is more than anybody has.
+    """
+    _deathtensors.set_num_threads(None if n is None else _arguments.integer(n, "n", 1, 2**31 - 1))
 
 
 def supported_dtypes() -> list[str]:

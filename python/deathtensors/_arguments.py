@@ -44,6 +44,19 @@ def integer(value: object, what: str, least: int, most: int) -> int:
     return int(number)
 
 
+def words(value: object, what: str) -> str:
+    """An argument that is text, and not empty."""
+    if not isinstance(value, str) or not value:
+        raise _option(what, "a str that is not empty", value)
+    return unicode_only(value, what)
+
+
+def words_or_none(value: object, what: str) -> str | None:
+    """An argument that may be None or empty, which both mean that it is not given."""
+    given = value is not None and not (isinstance(value, str) and not value)
+    return words(value, what) if given else None
+
+
 def natural(value: object, what: str) -> int:
     """An option that is an integer of at least 1."""
     return integer(value, what, 1, _MOST)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import cast
 
-from . import _deathtensors
+from . import _deathtensors, errors
 from ._arguments import looked_up, open_options
 from ._elsewhere import (
     cannot_travel,
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from ._elsewhere import RemoteArgument, Source
     from ._paths import StrPath
     from ._remote import Transfer
+
+#: What the index of a sharded model is, and who reads it.
+INDEX_HINT = "the index of a sharded model, without tensors of its own: open_sharded() reads it"
 
 #: How many rows a notebook shows of a file.
 _NOTEBOOK_ROWS = 50
@@ -96,6 +100,8 @@ class DtFile(Reader):
             self._open_remote(path)
         else:
             self._open_path(cast("StrPath", path))
+        #: Whether it is the index of a sharded model, which has no tensors itself.
+        self._is_index = not len(self._raw) and is_index_metadata(self._raw.metadata())
 
     def _open_path(self, path: StrPath) -> None:
         verify, root, backend, limits = self._options
@@ -125,6 +131,8 @@ class DtFile(Reader):
     def _file(self, name: str) -> File:
         if type(name) is not str or not name.isascii():
             looked_up(name)
+        if self._is_index:
+            raise errors.no_tensor(name, INDEX_HINT)
         return self._raw
 
     def _files(self) -> Iterator[File]:
@@ -136,6 +144,9 @@ class DtFile(Reader):
             return self._raw.info(name)
         except (TypeError, UnicodeEncodeError):
             looked_up(name)
+            raise
+        except errors.TensorNotFoundError:
+            self._file(name)
             raise
 
     def infos(self) -> list[dict[str, Any]]:
@@ -225,6 +236,8 @@ class DtFile(Reader):
     def __repr__(self) -> str:
         if self.closed:
             return f"<deathtensors.DtFile {self.path!r}, closed>"
+        if self._is_index:
+            return f"<deathtensors.DtFile {self.path!r}, {INDEX_HINT}>"
         return f"<deathtensors.DtFile {self.path!r} with {plural(len(self), 'tensor')}>"
 
     def _repr_html_(self) -> str:
@@ -252,6 +265,11 @@ def _reopen(
     return cls(path, verify, root=root, backend=backend, limits=limits, remote=remote)
 
 
+def is_index_metadata(metadata: Mapping[str, str]) -> bool:
+    """Whether a file without tensors says that it is the index of a sharded model."""
+    return metadata.get("deathtensors.sharded") == "true"
+
+
 def _notebook_table(file: DtFile) -> str:
     from html import escape
 
@@ -259,6 +277,8 @@ def _notebook_table(file: DtFile) -> str:
         return "".join(f"<{tag}>{escape(text)}</{tag}>" for text in texts)
 
     facts = file.facts
+    if file._is_index:
+        return f"<p>{escape(repr(file))}</p>"
     title = (
         f"{plural(len(file), 'tensor')}, {human_count(facts['parameters'])} parameters, "
         f"{human_bytes(facts['file_bytes'])}"
@@ -295,4 +315,12 @@ def open(
     ...     print(f.info("w")["shape"], f.stats("w")["mean"])
     [2, 3] 1.0
     """
-    return DtFile(path, verify, root=root, backend=backend, limits=limits, remote=remote)
+    file = DtFile(path, verify, root=root, backend=backend, limits=limits, remote=remote)
+    warn_of_index(file)
+    return file
+
+
+def warn_of_index(file: DtFile) -> None:
+    """Tell who opened an index as a file that nothing is in it."""
+    if file._is_index:
+        warnings.warn(f"{printable(file.path)} is {INDEX_HINT}", stacklevel=3)

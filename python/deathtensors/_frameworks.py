@@ -27,21 +27,22 @@ def view_for(framework: str) -> View:
         UsageError: there is no such framework.
         MissingPackageError: it is not installed.
     """
-    view = _views.get(framework) if isinstance(framework, str) else None
+    known = isinstance(framework, str)
+    view = _views.get(framework) if known else None
     if view is None:
-        view = _load(framework)
+        view = _load(framework if known else None, framework)
         _views[framework] = view
     return view
 
 
-def _load(framework: object) -> View:
-    if framework in ("torch", "pt"):
+def _load(name: str | None, given: object) -> View:
+    if name in ("torch", "pt"):
         try:
             from ._torch import tensor
         except ModuleNotFoundError as error:
             raise errors.missing_package("torch", "for torch tensors", "torch") from error
         return tensor
-    if framework in ("numpy", "np"):
+    if name in ("numpy", "np"):
         try:
             from ._numpy import array
         except ModuleNotFoundError as error:
@@ -51,5 +52,5 @@ def _load(framework: object) -> View:
         "unknown framework",
         code="usage.option",
         expected="'torch' or 'numpy'",
-        found=repr(framework),
+        found=repr(given)[:80],
     )

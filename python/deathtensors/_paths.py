@@ -34,6 +34,8 @@ def expand_path(path: StrPath) -> str:
     text = os.path.expandvars(os.path.expanduser(text))
     if not text:
         raise errors.usage("the path is empty")
+    if "\0" in text:
+        raise errors.usage("the path contains U+0000", found=ascii(text[:80]))
     if re.match("[A-Za-z][A-Za-z0-9+.-]+://", text):
         raise errors.usage(
             "this takes a local file: remote ones can be opened, compared, and converted from",

@@ -192,7 +192,7 @@ def open_sharded(
 
 def is_index(file: DtFile) -> bool:
     """Whether a file is a shard index rather than a file of tensors."""
-    return not len(file) and file.metadata().get("deathtensors.sharded") == "true"
+    return file._is_index
 
 
 def open_any(

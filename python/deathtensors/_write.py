@@ -319,8 +319,9 @@ def to_safetensors(
 ) -> str:
     """Convert to a ``.safetensors`` file; neither torch nor safetensors is needed.
 
-    Order, dtypes, shapes, bytes and global metadata are kept; safetensors has no
-    place for the metadata of single tensors.
+    Order, dtypes, shapes, bytes and metadata are kept. The metadata of single tensors,
+    for which safetensors has no place, goes into the file's, under
+    ``deathtensors.tensor_metadata``.
 
     Args:
         src: the file to read.
@@ -332,7 +333,8 @@ def to_safetensors(
 
     Raises:
         UsageError: ``src`` is a shard index, which holds no tensors itself.
-        UnsupportedError: a tensor cannot be expressed in safetensors.
+        UnsupportedError: safetensors has no such dtype.
+        FormatError: a tensor is named ``__metadata__``, or ``src`` is refused.
     """
     source = expand_path(src)
     target = _target(source, dst, ".safetensors")

@@ -304,9 +304,10 @@ def usage(
     return make(code, "usage", line, tensor, expected, found)
 
 
-def no_tensor(name: str) -> DeathTensorsError:
-    """A name that no tensor has."""
-    line = f"tensor '{_printable(name)}': no tensor has that name"
+def no_tensor(name: str, hint: str | None = None) -> DeathTensorsError:
+    """A name that no tensor has; ``hint`` says what the file is instead."""
+    more = "" if hint is None else f"; this is {hint}"
+    line = f"tensor '{_printable(name)}': no tensor has that name{more}"
     return make("not_found.tensor", "not_found", line, name)
 
 

@@ -161,6 +161,11 @@ class Log:
                 return entries
             time.sleep(0.001)
 
+    def under_way(self) -> list[Entry]:
+        """What is being answered at this moment."""
+        with self._lock:
+            return [entry for entry in self._entries if not entry.done]
+
     def as_json(self) -> list[dict[str, Any]]:
         return [asdict(entry) for entry in self.entries()]
 

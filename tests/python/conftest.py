@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, configuration, settings
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "vectors"), str(HERE.parent)]
 
+import fuzzing  # noqa: E402
 import peers  # noqa: E402
 from hub import Hub  # noqa: E402
 from webserver import Web  # noqa: E402
@@ -25,7 +26,8 @@ settings.register_profile(
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-settings.load_profile("tests")
+settings.register_profile("fuzz", settings.get_profile("tests"), derandomize=False, print_blob=True)
+settings.load_profile("fuzz" if fuzzing.FACTOR else "tests")
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +90,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     passed = len(terminalreporter.stats.get("passed", []))
-    terminalreporter.write_line(f"result: {passed} tests")
+    terminalreporter.write_line(f"result: {passed} tests, {fuzzing.tried} inputs")
     if terminalreporter.stats.get("skipped"):
         terminalreporter.write_line("skipped tests count as failures")

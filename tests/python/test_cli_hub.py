@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -212,7 +213,7 @@ def test_convert_a_sharded_model_and_delete_it(hub: Hub, run: Run) -> None:
 def test_refusals_are_one_line_that_says_what_to_do(hub: Hub, run: Run, pushed: str) -> None:
     for words, said in (
         (("hub-pull", REPO, "modle.deathtensors"), FILE),
-        (("hub-list", "org/none"), "there is no such model"),
+        (("hub-list", "org/none"), "there is no model repository org/none"),
         (("hub-open", REPO, FILE, "--revision", "mian"), "main"),
         (("hub-push", FILE, REPO, "--token", hub.reader_token), "write access"),
     ):
@@ -236,3 +237,71 @@ def test_the_command_in_a_process_of_its_own(hub: Hub, tmp_path: Path) -> None:
     assert run("hub-list", REPO) == f"{FILE}\n"
     run("hub-pull", REPO, FILE, "--output", "back.deathtensors")
     assert Path("back.deathtensors").read_bytes() == Path(FILE).read_bytes()
+
+
+def test_a_name_is_said_once(hub: Hub, run: Run) -> None:
+    path = saved()
+    run("hub-push", path, REPO, "deep/x.deathtensors", "--path-in-repo", "y.deathtensors", status=2)
+    assert "--path-in-repo" in run.err
+    run("hub-push", path, REPO, "x.deathtensors", "--path-in-repo", "x.deathtensors")
+    assert "x.deathtensors" in paths(hub)
+    run("hub-convert", REPO, "m.safetensors", "a", "--output-name", "b", status=2)
+    assert "--output-name" in run.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("info", "{url}"),
+        ("list", "{url}"),
+        ("stats", "{url}", "layer.bias"),
+        ("verify", "{url}"),
+        ("root", "{url}"),
+        ("diff", "{url}", "{url}"),
+        ("extract", "{url}", "out.deathtensors", "layer.bias"),
+        ("shard", "{url}", "parts.deathtensors"),
+        ("append", "other.deathtensors", "{url}", "--prefix", "new."),
+        ("hub-open", "org/secret", FILE),
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_is_read_takes_a_token_a_budget_and_a_cache(
+    hub: Hub, run: Run, anonymous: None, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    hub.put("org/secret", {FILE: saved(digests=True)}, private=True)
+    saved("other.deathtensors")
+    told = [word.format(url=f"hf://org/secret/{FILE}") for word in words]
+    run(*told, status=3)
+    assert "--token" in run.err and "remote=" not in run.err and "token=" not in run.err
+    run(*told, "--token", hub.token, "--cache", "kept")
+    assert list(Path("kept").rglob("*-*"))
+    run(*told, "--token", hub.token, "--budget", "1", status=3)
+    assert "--budget" in run.err and "budget_bytes" not in run.err
+
+
+def test_a_remote_safetensors_file_is_converted_with_its_destination(hub: Hub, run: Run) -> None:
+    put(hub, "m.safetensors")
+    url = f"hf://{REPO}/m.safetensors"
+    run("info", url, status=3)
+    advice = f"deathtensors convert from-safetensors {url} m.deathtensors"
+    assert f"try: {advice}" in run.err
+    run("convert", "from-safetensors", url, status=2)
+    assert "name the file to write" in run.err
+    run(*advice.split()[1:], "--budget", "10MB")
+    check_converted(Path("m.deathtensors").read_bytes(), source())
+
+
+def test_no_advice_names_pythons_arguments(hub: Hub, run: Run, anonymous: None) -> None:
+    hub.put(REPO, {FILE: saved()}, private=True)
+    hub.put("org/gated", {FILE: saved()}, gated="manual", granted=["reader"])
+    hub.put("org/public", {FILE: saved()})
+    for words in (
+        ("info", f"hf://{REPO}/{FILE}"), ("info", f"hf://org/gated/{FILE}"),
+        ("hub-pull", REPO, FILE), ("hub-pull", "org/gated", FILE), ("hub-push", FILE, REPO),
+        ("hub-push", FILE, "org/public", "--private", "--token", hub.token),
+        ("hub-list", "org/none"), ("hub-open", REPO, FILE),
+        ("info", "https://user:pw@127.0.0.1/x"),
+    ):  # fmt: skip
+        assert dt.main(list(words)) in (2, 3)
+        said = run._capsys.readouterr().err
+        assert not re.search(r"\b(token|remote|repo_type|private|lazy|limits)=", said), said

@@ -242,7 +242,7 @@ def test_a_missing_repository_may_be_a_private_one(hub: Hub, anonymous: None) ->
     with pytest.raises(dt.NetworkError, match="hf auth login") as caught:
         hf.load_from_hub("org/none", FILE)
     assert caught.value.code == "network.not_found"
-    with pytest.raises(dt.NetworkError, match="this token may not see it"):
+    with pytest.raises(dt.NetworkError, match="token that was sent may not read it"):
         hf.load_from_hub("org/none", FILE, token=hub.token)
 
 
@@ -480,3 +480,34 @@ def test_a_damaged_download_says_how_to_get_another(api: HfApi, hub: Hub, tmp_pa
     os.remove(named)
     with hf.load_from_hub(REPO, FILE, verify=True) as file:
         assert same(file)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize(
+    ("repo", "name"),
+    [
+        (REPO, None),
+        (REPO, ""),
+        (REPO, 5),
+        (REPO, "../m"),
+        (REPO, "/m"),
+        (REPO, "a/../m"),
+        (REPO, "a\0b"),
+        (REPO, "\udc80"),
+        ("org--x/y", "m"),
+        ("org/..", "m"),
+        (None, "m"),
+        ("org/a/b", "m"),
+    ],
+)
+def test_names_that_cannot_be_are_misuse(hub: Hub, repo: Any, name: Any, lazy: bool) -> None:
+    with pytest.raises(dt.UsageError):
+        hf.load_from_hub(repo, name, lazy=lazy)
+    assert not [one for one in hub.log.entries() if "resolve" in one.path]
+
+
+def test_an_index_that_is_loaded_as_a_file_says_so(hub: Hub, sharded: list[str]) -> None:
+    for lazy in (False, True):
+        with pytest.warns(UserWarning, match="open_sharded"):
+            file = hf.load_from_hub(REPO, "in/big.deathtensors", lazy=lazy)
+        file.close()

@@ -27,6 +27,9 @@ CARDS = {
     "comment": ("tags:\n# those\n\n  - a\n", "tags:\n  - deathtensors\n# those\n\n  - a\n"),
     "inline": ("tags: [a, b] # two\n", "tags: [a, b, deathtensors] # two\n"),
     "inline, empty": ("tags: []\n", "tags: [deathtensors]\n"),
+    "spelled null": ("tags: null\nx: 1\n", "tags:\n- deathtensors\nx: 1\n"),
+    "tilde": ("tags: ~  # none yet\n", "tags:  # none yet\n- deathtensors\n"),
+    "nullable": ("tags: nullable\n", "tags:\n- nullable\n- deathtensors\n"),
     "one": ("tags: a\n", "tags:\n- a\n- deathtensors\n"),
     "quoted": ("tags: 'a: b'\n", "tags:\n- 'a: b'\n- deathtensors\n"),
     "deeper": ("x:\n  tags: [a]\n", "x:\n  tags: [a]\ntags:\n- deathtensors\n"),
@@ -95,3 +98,11 @@ def test_whatever_a_card_says_it_still_says(data: dict[str, Any], flow: bool, bo
     assert sorted(said.pop("tags")) == sorted([*([tags] if isinstance(tags, str) else tags),
                                                "deathtensors"])  # fmt: skip
     assert said == {"library_name": "deathtensors", **old}
+
+
+def test_a_byte_order_mark_stays_at_the_beginning() -> None:
+    new = tagged_card(f"\ufeff---\nlicense: mit\n---\n{BODY}", library=False)
+    assert new == f"\ufeff---\nlicense: mit\ntags:\n- deathtensors\n---\n{BODY}"
+    assert tagged_card(f"\ufeff---\ntags: [deathtensors]\n---\n{BODY}", library=False) is None
+    new = tagged_card(f"\ufeff{BODY}", library=False)
+    assert new == f"\ufeff---\ntags:\n- deathtensors\n---\n\n{BODY}"

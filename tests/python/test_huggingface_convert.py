@@ -340,3 +340,33 @@ def test_a_connection_that_breaks_while_converting_is_taken_up(hub: Hub) -> None
     hub.fail(origin="cdn", ranged=True, drop_after=50_000, times=2)
     hf.convert_safetensors_on_hub(REPO, "x.safetensors", delete_original=True)
     check_converted(content(hub, "x.deathtensors"), source())
+
+
+@pytest.mark.parametrize("at", [9, 700_000, -10])
+def test_a_source_that_is_not_what_the_hub_announced_stays(hub: Hub, at: int) -> None:
+    """Damaged in the store: both readings agree, and only the SHA-256 tells."""
+    data = bytearray(source())
+    names = data.index(b'"b"')
+    where = names + 1 if at == 9 else at % len(data)
+    commit = put(hub)
+    hub.fail(origin="cdn", ranged=True, flip=where, times=None)
+    with pytest.raises((dt.IntegrityError, dt.FormatError)) as caught:
+        hf.convert_safetensors_on_hub(REPO, "x.safetensors", delete_original=True)
+    if at != 9:  # where JSON is no longer JSON
+        assert caught.value.code == "integrity.tensor"
+        assert "SHA-256" in str(caught.value) and caught.value.expected == sha256(source())
+    assert hub.store.find("models", REPO).refs["main"] == commit  # type: ignore[union-attr]
+    assert puts(hub) == []
+
+
+def test_tensors_whose_bytes_stand_in_another_order_than_their_names(hub: Hub) -> None:
+    entries = [("a", "U8", [4], b"aaaa"), ("b", "U8", [3], b"bbb"), ("c", "U8", [0], b"")]
+    data = safetensors_file(entries)
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    turned = json.dumps(dict(reversed(list(header.items())))).encode()
+    moved = len(turned).to_bytes(8, "little") + turned + data[8 + length :]
+    put(hub, data=moved)
+    hf.convert_safetensors_on_hub(REPO, "x.safetensors", delete_original=True)
+    check_converted(content(hub, "x.deathtensors"), moved)
+    assert "x.safetensors" not in paths(hub)

@@ -276,3 +276,70 @@ def test_unsigned_integers_of_the_same_width_are_bit_patterns(tmp_path: Path) ->
     with dt.open(tmp_path / "x") as f:
         assert f.get_bytes("w") == f.get_bytes("h") == bits.tobytes()
         assert f.get_tensor("w").tolist() == [1.0, -2.0]
+
+
+def test_addresses_that_are_none(tmp_path: Path) -> None:
+    for url in ("http://[::1", "https://[x]/y", "http://h:99999/x", "zip://x::http://[::1"):
+        with pytest.raises(dt.DeathTensorsError):
+            dt.open(url)
+    for url, kind in (
+        ("zip://a.dt::file:///nowhere/x.zip", dt.MissingFileError),
+        ("file:///nowhere/x", dt.MissingFileError),
+        ("memory://none", dt.MissingFileError),
+        ("ftp://127.0.0.1:9/x", dt.FileAccessError),  # nobody listens there
+        ("nonsense://x", dt.UsageError),
+    ):
+        with pytest.raises(kind):
+            dt.open(url)
+
+
+def test_names_with_a_nul_are_no_paths(file: str) -> None:
+    for work in (
+        lambda: dt.open("a\0b"),
+        lambda: dt.save("a\0b", {}),
+        lambda: dt.from_safetensors("a\0b"),
+        lambda: dt.to_safetensors(file, "a\0b"),
+        lambda: dt.write_manifest(file, "a\0b"),
+        lambda: dt.read_manifest("a\0b"),
+    ):
+        with pytest.raises(dt.UsageError, match="U\\+0000"):
+            work()
+
+
+class _Odd:
+    """A file object whose answers make no sense."""
+
+    def __init__(self, length: object, data: object = b"") -> None:
+        self.length, self.data = length, data
+
+    def seek(self, *_: object) -> object:
+        return self.length
+
+    tell = seek
+
+    def read(self, *_: object) -> object:
+        return b"" if _ == (0,) else self.data
+
+
+@pytest.mark.parametrize("length", [-1, 2**63, 2**70])
+def test_file_objects_of_impossible_length(length: int) -> None:
+    with pytest.raises(dt.UsageError, match="bytes long"):
+        dt.open(_Odd(length))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("data", ["text", 100, None])
+def test_file_objects_that_read_no_bytes(data: object) -> None:
+    with pytest.raises(dt.UsageError, match="not bytes"):
+        dt.open(_Odd(100, data))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("framework", [None, 5, np.zeros(2), ["torch"], "jax"])
+def test_frameworks_that_there_are_not(file: str, framework: Any) -> None:
+    with dt.open(file) as opened, pytest.raises(dt.UsageError, match="framework"):
+        opened.get_tensors(framework)
+
+
+@pytest.mark.parametrize("count", [0, -1, 2**63, 2**31, 1.5, "2"])
+def test_numbers_of_threads(count: Any) -> None:
+    with pytest.raises(dt.UsageError):
+        dt.set_num_threads(count)

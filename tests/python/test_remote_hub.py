@@ -429,3 +429,10 @@ def test_the_endpoint_may_have_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
     found = parse_page("https://mirror.example/hub/a/b/blob/main/c.dt")
     assert found is not None and found.repo == "a/b"
     assert parse_page("https://mirror.example/a/b/blob/main/c.dt") is None
+
+
+def test_advice_names_the_hub_that_is_meant(hub: Hub, tmp_path: Path) -> None:
+    put(hub, tmp_path, DATA, private=True)
+    error = refusal(FILE, token="hf_secret")
+    assert f"{hub.endpoint}/settings/tokens" in str(error)
+    assert "huggingface.co" not in str(error)

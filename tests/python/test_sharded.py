@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -197,3 +198,22 @@ def test_diff_and_schema_take_an_index(tmp_path: Path) -> None:
     schema.validate(a)
     with pytest.raises(dt.SchemaError):
         schema.expect("missing").validate(a)
+
+
+def test_an_index_opened_as_a_file_says_what_it_is(tmp_path: Path) -> None:
+    index = tmp_path / "m.deathtensors"
+    dt.save_sharded(index, {"a": np.zeros(3)})
+    with pytest.warns(UserWarning, match=r"open_sharded\(\) reads it"):
+        file = dt.open(index)
+    with file:
+        assert "open_sharded()" in repr(file) and "open_sharded()" in file._repr_html_()
+        for ask in (file.info, file.get_tensor, file.get_bytes, file.stats, file.verify):
+            with pytest.raises(dt.TensorNotFoundError, match=r"open_sharded\(\) reads it"):
+                ask("a")
+        assert file.keys() == [] and len(file.facts) and file.verify()
+    dt.save(tmp_path / "empty", {})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dt.open(tmp_path / "empty").close()
+        dt.open_sharded(index).close()
+        dt.diff(index, index)

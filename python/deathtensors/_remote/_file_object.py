@@ -95,7 +95,10 @@ def _measured(file: Any, name: str) -> tuple[int, int]:
     except OSError as error:
         # Also what io raises for an object that was opened for writing only.
         _refuse(name, str(error) or type(error).__name__)
-    return int(before), int(length)
+    before, length = int(before), int(length)
+    if not (0 <= before < 2**63 and 0 <= length < 2**63):
+        _refuse(name, f"it says that it is {length} bytes long, and stands at {before}")
+    return before, length
 
 
 def _read_fully(file: Any, length: int, held: Reservation) -> bytes:
@@ -112,7 +115,10 @@ def _read_fully(file: Any, length: int, held: Reservation) -> bytes:
         return bytes(view[:at])
     parts = []
     while length:
-        part = bytes(file.read(length))[:length]
+        part = file.read(length)
+        if not isinstance(part, (bytes, bytearray, memoryview)):
+            raise ValueError(f"read() returned {type(part).__name__}, not bytes")
+        part = bytes(part)[:length]
         if not part:
             break
         held.came(len(part))

@@ -92,7 +92,7 @@ class FsspecTransfer(Transfer):
                 on_error="raise",
             )
         except Exception as error:
-            self._refuse(error)
+            _refuse(error, self.name)
         return [bytes(data) for data in found]
 
     def _read(self, start: int, end: int, held: Reservation, stop: threading.Event) -> bytes:
@@ -103,7 +103,7 @@ class FsspecTransfer(Transfer):
             try:
                 data = bytes(self._fs.cat_file(self._path, start=start, end=end))
             except Exception as error:
-                self._refuse(error)
+                _refuse(error, self.name)
         self._check_length(start, end, data, held)
         return data
 
@@ -122,21 +122,7 @@ class FsspecTransfer(Transfer):
         try:
             return self._fs.info(self._path)
         except Exception as error:
-            self._refuse(error)
-
-    def _refuse(self, error: Exception) -> NoReturn:
-        """What a filesystem raised, as one of ours."""
-        if isinstance(error, errors.DeathTensorsError):
-            raise error
-        if isinstance(error, OSError) and error.errno is not None:
-            raise errors.from_os_error(error, self.name) from error
-        if isinstance(error, FileNotFoundError):
-            raise errors.from_os_error(FileNotFoundError(2, "no such file"), self.name) from error
-        if isinstance(error, PermissionError):
-            raise errors.network("denied", str(error)[:200], path=self.name) from error
-        found = f"{type(error).__name__}: {error}"[:200]
-        message = "the filesystem could not read it"
-        raise errors.network("status", message, path=self.name, found=found) from error
+            _refuse(error, self.name)
 
 
 def filesystem(url: str) -> tuple[Any, str]:
@@ -160,7 +146,27 @@ def filesystem(url: str) -> tuple[Any, str]:
         ) from None
     except ValueError as error:
         raise errors.usage(f"the URL cannot be used: {error}", found=_shown(url)) from None
+    except Exception as error:  # some connect, or open an archive, when they are made
+        _refuse(error, _shown(url))
     return fs, path
+
+
+def _refuse(error: Exception, name: str) -> NoReturn:
+    """What a filesystem raised, as one of ours."""
+    if isinstance(error, errors.DeathTensorsError):
+        raise error
+    if isinstance(error, ConnectionError):
+        message = f"it cannot be reached: {error.strerror or type(error).__name__}"
+        raise errors.network("offline", message, path=name) from error
+    if isinstance(error, OSError) and error.errno is not None:
+        raise errors.from_os_error(error, name) from error
+    if isinstance(error, FileNotFoundError):
+        raise errors.from_os_error(FileNotFoundError(2, "no such file"), name) from error
+    if isinstance(error, PermissionError):
+        raise errors.network("denied", str(error)[:200], path=name) from error
+    found = f"{type(error).__name__}: {error}"[:200]
+    message = "the filesystem could not read it"
+    raise errors.network("status", message, path=name, found=found) from error
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +24,10 @@ _MOST_REDIRECTS = 10
 _GONE = (401, 403, 404, 410)
 #: After that many bytes of progress, a broken connection does not count as a failure.
 _PROGRESS = 64 << 10
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII)
+#: A body that comes more slowly than that many bytes in a second is given up, once it
+#: had as long as a silence may last.
+_SLOWEST = 1024
 
 
 class Stale(Exception):
@@ -227,9 +231,12 @@ class HttpTransfer(Transfer):
             raise Again(errors.network("truncated", message, path=path)) from None
 
     def _redirected(self, url: str, response: Any) -> str:
-        target = urljoin(url, str(response.headers.get("location") or ""))
         status = response.status_code
-        if _urls.origin(target)[0] not in ("http", "https") or target == url:
+        try:
+            target = urljoin(url, str(response.headers.get("location") or ""))
+        except ValueError:
+            target = ""
+        if not _urls.is_web(target) or target == url:
             raise errors.network(
                 "status", "a redirect leads nowhere", path=self.name, status=status
             )
@@ -247,7 +254,11 @@ class HttpTransfer(Transfer):
         if status != 206:
             raise self._refused(status, headers, version)
         self._check_range(headers, version, body)
+        began, first = time.monotonic(), body.at
         for chunk in response.iter_raw():
+            spent = time.monotonic() - began - self._session.options.timeout
+            if spent * _SLOWEST > body.at - first:
+                raise self._too_slow()
             if stop.is_set():
                 raise Cancelled
             if len(chunk) > body.end - body.at:
@@ -257,6 +268,10 @@ class HttpTransfer(Transfer):
             message = "the answer ended before everything had come"
             found = f"{body.end - body.at} bytes less"
             raise Again(errors.network("truncated", message, path=self.name, found=found))
+
+    def _too_slow(self) -> Exception:
+        message, pace = "the server sends too slowly", f"{_SLOWEST} bytes in a second"
+        return Again(errors.network("timeout", message, path=self.name, expected=pace))
 
     def _check_range(self, headers: Mapping[str, str], version: Version, body: Body) -> None:
         text = (headers.get("content-range") or "").strip()
@@ -293,6 +308,14 @@ class HttpTransfer(Transfer):
     def _refused(self, status: int, headers: Mapping[str, str], version: Version) -> Exception:
         """The exception for a status that is not the hoped for."""
         path = self.name
+        if status == 200 and "html" in (headers.get("content-type") or "").lower():
+            return errors.network(
+                "range",
+                "this is a web page, not a file: it takes the address of the file itself (that of "
+                "a download; at many sites it has /resolve/ or /raw/ where the page's has /blob/)",
+                path=path,
+                status=status,
+            )
         if status == 200:
             return errors.network(
                 "range",

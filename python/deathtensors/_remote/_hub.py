@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from inspect import signature
 from typing import Any
@@ -17,6 +18,8 @@ from ._session import Session, http_library
 from ._token import token
 
 _NEVER = threading.Event()
+#: The ETag of a large file is its SHA-256, that of a small one its name in git.
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class HubTransfer(HttpTransfer):
@@ -70,13 +73,16 @@ class HubTransfer(HttpTransfer):
     def _metadata(self, advisor: Advisor) -> Any:
         """The commit, size, etag and location, as the Hub tells them now."""
         options, wanted = self._session.options, self._reference
-        url = self._hub.hf_hub_url(
-            wanted.repo,
-            wanted.path,
-            repo_type=wanted.kind,
-            revision=wanted.revision,
-            endpoint=self._endpoint,
-        )
+        try:
+            url = self._hub.hf_hub_url(
+                wanted.repo,
+                wanted.path,
+                repo_type=wanted.kind,
+                revision=wanted.revision,
+                endpoint=self._endpoint,
+            )
+        except Exception as error:
+            raise advisor.explain(error) from None
         more = {"headers": self._own_headers()} if options.headers else {}
         meter = self._session.meter
         meter.count("resolves")
@@ -115,6 +121,7 @@ class HubTransfer(HttpTransfer):
         if not self._etag:
             self._reference = self._reference.at(commit)
             self.length, self._etag = size, etag
+            self.sha256 = etag if _SHA256.fullmatch(etag) else None
         elif (size, etag) != (self.length, self._etag):
             raise Version(self.name).changed(
                 f"{self.length} bytes, ETag {self._etag}", f"{size} bytes, ETag {etag}"

@@ -98,7 +98,10 @@ def parse_page(url: str) -> Reference | None:
     Raises:
         UsageError: the page is a repository's or a folder's, not a file's.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # told by whoever asks for it
+        return None
     path = _path_at_the_hub(parts.scheme, parts.netloc, parts.path)
     if path is None:
         return None

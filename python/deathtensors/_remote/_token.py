@@ -6,11 +6,8 @@ import os
 from typing import Any
 
 from .. import errors
+from ._hub_words import how_to_log_in
 
-HOW = (
-    "log in with `hf auth login`, set the environment variable HF_TOKEN, "
-    'or pass remote={"token": …}'
-)
 _VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
 
@@ -32,5 +29,6 @@ def token(option: str | bool | None, hub: Any) -> str | None:
     found = next(filter(None, (os.environ.get(name, "").strip() for name in _VARIABLES)), None)
     found = found or hub.get_token()
     if found is None and option is True:
-        raise errors.usage(f"token=True, but nobody is logged in: {HOW}", code="usage.option")
+        how = how_to_log_in('remote={"token": …}')
+        raise errors.usage(f"token=True, but nobody is logged in: {how}", code="usage.option")
     return found

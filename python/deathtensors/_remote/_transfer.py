@@ -31,6 +31,7 @@ class Transfer:
         pinned: what opens the same content again, whatever is pushed meanwhile; None
             where nothing does.
         length: of the file, in bytes.
+        sha256: of the file, as it was announced; None where it was not.
 
     May be used from several threads, and after a fork.
     """
@@ -41,6 +42,7 @@ class Transfer:
     name: str
     pinned: str | None = None
     length: int
+    sha256: str | None = None
 
     def __init__(self, session: Session, name: str) -> None:
         self.name = name

@@ -23,9 +23,21 @@ def origin(url: str) -> tuple[str, str, int]:
     return scheme, (parts.hostname or "").lower(), parts.port or _PORTS.get(scheme, 0)
 
 
+def is_web(url: str) -> bool:
+    """Whether it can be asked for by HTTP at all."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.scheme in _PORTS and origin(url)[2] > 0
+    except ValueError:
+        return False
+
+
 def clean(url: str) -> str:
     """The URL for people: without user, query and fragment, any of which may be secret."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # not a URL after all, so nobody knows what in it is secret
+        return f"{url.partition('://')[0]}://…"
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
@@ -46,13 +58,9 @@ def checked(url: str) -> str:
     Raises:
         UsageError: it has no host, or holds a password, which would end up in logs.
     """
-    try:
-        parts = urlsplit(url)
-        known = bool(parts.hostname) and origin(url)[2] > 0
-    except ValueError:
-        known = False
-    if not known or not url.isprintable():
+    if not is_web(url) or not url.isprintable():
         raise errors.usage("the URL cannot be used", expected="https://host/path", found=url[:200])
+    parts = urlsplit(url)
     if "@" in parts.netloc:
         raise errors.usage(
             "a URL may not hold a user name or password: use the options token or headers",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _OK, _DIFFERENT, _MISUSE, _UNREADABLE = 0, 1, 2, 3
 _FAULT = 70
 _INTERRUPTED = 130
+_TERMINATED = 143
 _BROKEN_PIPE = 141
 
 #: command -> module with add_COMMAND_arguments and run_COMMAND; what it does
@@ -44,6 +46,20 @@ _COMMANDS = {
     "hub-convert": ("_hub", "convert safetensors on the Hub, in place"),
 }
 
+#: What the library calls its arguments, and what they are called here.
+_OPTIONS = (
+    ('remote={"token": …}, or remote={"headers": {…}}', "--token"),
+    ('remote={"token": …}', "--token"),
+    ("the options token or headers", "--token"),
+    ("; the option timeout can be longer", ""),
+    ("budget_bytes", "--budget"),
+    ("token=True", "--token"),
+    ("token=", "--token"),
+    ("repo_type=", "--repo-type"),
+    ("push without private=True", "push without --private"),
+    ("open_sharded() reads it", "name the index where a file is read"),
+)
+
 _EPILOG = """\
 Wherever a file is read, the index of a sharded model stands for the whole model.
 'deathtensors COMMAND --help' says more about a command; every command takes --json.
@@ -56,6 +72,7 @@ exit status:
   70   a fault in this program (DEATHTENSORS_TRACEBACK=1 shows where)
   130  interrupted
   141  the reader of the output went away
+  143  told to end (SIGTERM)
 """
 
 
@@ -85,6 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for word in words:
         if not isinstance(word, str):
             raise TypeError(f"argv must hold strings, not {type(word).__name__}")
+    if argv is None:
+        _end_in_order()
     try:
         status = _run(words)
         if sys.stdout is not None:  # as it is when it was closed from the start
@@ -94,6 +113,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else _OK
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except _Terminated:
+        return _TERMINATED
     except BrokenPipeError:
         _silence_stdout()
         return _BROKEN_PIPE
@@ -111,6 +132,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _complain(f"internal fault: {type(error).__name__}: {error}")
         return _FAULT
+
+
+class _Terminated(BaseException):
+    """SIGTERM came: what was begun is tidied up on the way out."""
+
+
+def _end_in_order() -> None:
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+        raise _Terminated
+
+    # Not where somebody has other plans for it, nor outside of the main thread.
+    with suppress(ValueError):
+        if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, end)
 
 
 def _run(words: list[str]) -> int:
@@ -158,9 +194,15 @@ def _line(error: DeathTensorsError, words: list[str]) -> str:
     line = str(error)
     if error.path is not None and error.path not in line:
         line = f"{printable(error.path)}: {line}"
+    for python, option in _OPTIONS:
+        line = line.replace(python, option)
     safetensors = [word for word in words if word.endswith(".safetensors")]
     if error.code == "prefix.magic" and safetensors:
-        line += f"; try: deathtensors convert from-safetensors {printable(safetensors[0])}"
+        source = safetensors[0]
+        target = ""
+        if "://" in source:  # it cannot be written beside that
+            target = f" {source.rpartition('/')[2].rpartition('.')[0]}.deathtensors"
+        line += f"; try: deathtensors convert from-safetensors {printable(source + target)}"
     return line
 
 
@@ -173,9 +215,11 @@ def _status(error: DeathTensorsError) -> int:
 
 
 def _complain(line: str) -> None:
+    from .._text import printable
     from ._output import encodable
 
-    one_line = " ".join(line.split())
+    # Not all of it is ours: argparse quotes what it was given.
+    one_line = printable(" ".join(line.split()))
     print(encodable(f"deathtensors: error: {one_line}", sys.stderr), file=sys.stderr)
 
 

@@ -11,6 +11,7 @@ from .._reader import is_verified
 from .._sharded import ShardedReader, open_any
 from .._text import plural, printable
 from ..errors import IntegrityError
+from ._options import add_remote, remote_of
 from ._output import ProgressBar, metadata_text, say, say_json, shape_text, warn
 
 _WORDS = {True: "ok", False: "BAD", None: "none"}
@@ -24,11 +25,12 @@ def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", help="a .deathtensors file, or a shard index")
     parser.add_argument("tensor", nargs="*", help="only these tensors, by their digests")
     parser.add_argument("--root", metavar="HEX", help="the root digest that the file must have")
+    add_remote(parser)
 
 
 def run_verify(args: argparse.Namespace) -> int:
     """Check a file by what it carries."""
-    with open_any(args.path, root=args.root) as reader:
+    with open_any(args.path, root=args.root, remote=remote_of(args)) as reader:
         if args.tensor:
             return _verify_some(reader, args)
         with ProgressBar("verifying") as seen:
@@ -94,11 +96,12 @@ def _say_report(path: str, report: dict[str, Any], good: bool) -> None:
 def add_root_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``root``."""
     parser.add_argument("path", help="a .deathtensors file, or a shard index")
+    add_remote(parser)
 
 
 def run_root(args: argparse.Namespace) -> int:
     """Print the root digest."""
-    with open_any(args.path) as reader:
+    with open_any(args.path, remote=remote_of(args)) as reader:
         digest = reader.root
     if args.json:
         say_json({"path": args.path, "root": digest})
@@ -123,12 +126,15 @@ def add_diff_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bytes", action="store_true", help="compare bytes even where both have digests"
     )
+    add_remote(parser)
 
 
 def run_diff(args: argparse.Namespace) -> int:
     """Compare two files."""
     with ProgressBar("comparing") as seen:
-        found = diff(args.a, args.b, compare_bytes=args.bytes, progress=seen)
+        found = diff(
+            args.a, args.b, compare_bytes=args.bytes, remote=remote_of(args), progress=seen
+        )
     if args.json:
         say_json(found)
     else:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 
+from .. import errors
+from .._elsewhere import is_elsewhere
 from .._text import printable
 from .._write import from_safetensors, to_safetensors, write_manifest
+from ._options import add_remote, remote_of
 from ._output import ProgressBar, exact_bytes, say, say_json
 
 
@@ -22,10 +25,13 @@ def add_convert_arguments(parser: argparse.ArgumentParser) -> None:
         "--level", type=int, default=3, metavar="N", help="zstd level, 1 to 22 (default 3)"
     )
     writing.add_argument("--digests", action="store_true", help="give every tensor a digest")
+    add_remote(parser)
 
 
 def run_convert(args: argparse.Namespace) -> int:
     """Convert to or from safetensors."""
+    if args.dst is None and is_elsewhere(args.src) and args.direction == "from-safetensors":
+        raise errors.usage(f"name the file to write, after {args.src}")
     with ProgressBar("converting") as seen:
         if args.direction == "to-safetensors":
             path = to_safetensors(args.src, args.dst, progress=seen)
@@ -37,6 +43,7 @@ def run_convert(args: argparse.Namespace) -> int:
                 compress=args.compress,
                 compress_level=args.level,
                 digests=args.digests,
+                remote=remote_of(args),
                 progress=seen,
             )
     return say_wrote([path], args.json)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -15,30 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _deathtensors, errors
 from .._arguments import level, natural, not_itself, unicode_only
+from .._elsewhere import is_elsewhere
 from .._file import DtFile
 from .._paths import expand_path
+from .._rooms import workroom
 from .._sharded import ShardedReader, open_any
 from .._text import printable
 from .._write import from_safetensors, to_safetensors
 from ._convert import say_wrote
+from ._options import add_remote, remote_of, size
 from ._output import ProgressBar
 
 if TYPE_CHECKING:
     from .._deathtensors import File, Progress, Source
-
-_UNITS = {
-    "": 1,
-    "B": 1,
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "TB": 10**12,
-    "KIB": 2**10,
-    "MIB": 2**20,
-    "GIB": 2**30,
-    "TIB": 2**40,
-}
-
 
 # --- append
 
@@ -50,6 +38,7 @@ def add_append_arguments(parser: argparse.ArgumentParser) -> None:
         "src", nargs="+", help="files whose tensors to add (.deathtensors or .safetensors)"
     )
     parser.add_argument("--prefix", default="", help="put this before every new name")
+    add_remote(parser)
 
 
 def run_append(args: argparse.Namespace) -> int:
@@ -60,10 +49,10 @@ def run_append(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         for number, src in enumerate(args.src):
             if src.endswith(".safetensors"):
-                room = stack.enter_context(_room_beside(path))
-                copy = os.path.join(room, "converted.deathtensors")
-                src = from_safetensors(src, copy, checksum=False)
-            reader = open_any(src)
+                folder = stack.enter_context(workroom(path))
+                copy = os.path.join(folder, "converted.deathtensors")
+                src = from_safetensors(src, copy, checksum=False, remote=remote_of(args))
+            reader = open_any(src, remote=remote_of(args))
             stack.callback(reader.close)
             sources += _sources(reader, args.prefix, number)
         with ProgressBar("appending") as seen:
@@ -91,7 +80,7 @@ def add_shard_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dst", help="the index to write; shards are written beside it")
     parser.add_argument(
         "--max-bytes",
-        type=_size,
+        type=size,
         default=5 * 2**30,
         metavar="SIZE",
         help="most tensor bytes in a shard, such as 500MB or 2GiB (default 5GiB)",
@@ -102,7 +91,8 @@ def add_shard_arguments(parser: argparse.ArgumentParser) -> None:
 def run_shard(args: argparse.Namespace) -> int:
     """Split a file into shards and an index."""
     dst = expand_path(args.dst)
-    with open_any(args.src) as reader, ProgressBar("writing") as seen:
+    remote = remote_of(args)
+    with open_any(args.src, remote=remote) as reader, ProgressBar("writing") as seen:
         _not_a_source(reader, dst)
         shards = _deathtensors.copy_tensors_sharded(
             dst,
@@ -124,7 +114,8 @@ def add_merge_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_merge(args: argparse.Namespace) -> int:
     """Join the shards of an index into one file."""
-    with ShardedReader(args.index) as reader, ProgressBar("writing") as seen:
+    remote = remote_of(args)
+    with ShardedReader(args.index, remote=remote) as reader, ProgressBar("writing") as seen:
         path = _copy(reader, reader.keys(), args, seen)
     return say_wrote([path], args.json)
 
@@ -141,7 +132,8 @@ def add_extract_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_extract(args: argparse.Namespace) -> int:
     """Copy some tensors into a new file."""
-    with open_any(args.src) as reader, ProgressBar("writing") as seen:
+    remote = remote_of(args)
+    with open_any(args.src, remote=remote) as reader, ProgressBar("writing") as seen:
         path = _copy(reader, _matching(reader.keys(), args.name), args, seen)
     return say_wrote([path], args.json)
 
@@ -180,8 +172,8 @@ def _copy(
             dst, parts, _own_metadata(reader), progress=seen, **_writing(args, reader)
         )
         return dst
-    with _room_beside(dst) as room:
-        between = os.path.join(room, "tensors.deathtensors")
+    with workroom(dst) as folder:
+        between = os.path.join(folder, "tensors.deathtensors")
         _deathtensors.copy_tensors(between, parts, _own_metadata(reader), progress=seen)
         return to_safetensors(between, dst)
 
@@ -193,16 +185,8 @@ def _not_a_source(reader: DtFile | ShardedReader, dst: str) -> None:
     else:
         sources = [reader.index_path, *reader.shard_paths()]
     for source in sources:
-        not_itself(source, dst)
-
-
-def _room_beside(path: str) -> tempfile.TemporaryDirectory[str]:
-    """A folder for files on the way, where there is room for the result too."""
-    folder = os.path.dirname(path) or "."
-    try:
-        return tempfile.TemporaryDirectory(prefix=".deathtensors-", dir=folder)
-    except OSError as error:
-        raise errors.from_os_error(error, folder) from error
+        if not is_elsewhere(source):
+            not_itself(source, dst)
 
 
 def _parts(reader: DtFile | ShardedReader, names: Sequence[str]) -> list[tuple[File, str, str]]:
@@ -223,6 +207,7 @@ def _own_metadata(reader: DtFile | ShardedReader) -> dict[str, str]:
 
 def _add_writing(parser: argparse.ArgumentParser) -> None:
     either = argparse.BooleanOptionalAction
+    add_remote(parser)
     writing = parser.add_argument_group("writing (default: as the source is)")
     writing.add_argument("--checksum", action=either, help="a SHA-256 footer")
     writing.add_argument("--compress", action=either, help="zstd compression")
@@ -248,18 +233,3 @@ def _writing(args: argparse.Namespace, reader: DtFile | ShardedReader) -> dict[s
         "compress_level": level(args.level),
         "alignment": natural(args.alignment, "alignment"),
     }
-
-
-def _size(text: str) -> int:
-    """A length in bytes as people write it: ``5GB``, ``512 MiB``, ``1000``."""
-    number = text.strip().rstrip("BKMGTIbkmgti ")
-    unit = text.strip()[len(number) :].strip().upper()
-    try:
-        size = int(float(number) * _UNITS[unit if unit in _UNITS else f"{unit}B"])
-    except (ValueError, KeyError, OverflowError):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a size such as 500MB or 2GiB") from None
-    if size < 1:
-        raise argparse.ArgumentTypeError("a size must be at least 1 byte")
-    if size >= 2**63:
-        raise argparse.ArgumentTypeError(f"'{text}' is more than a file can have")
-    return size

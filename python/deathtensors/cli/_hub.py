@@ -15,12 +15,14 @@ from .._arguments import not_itself
 from .._deathtensors import CANONICAL_EXTENSION, LEGACY_EXTENSION
 from .._file import DtFile
 from .._paths import expand_path
+from .._rooms import workroom
 from .._sharded import ShardedReader, is_index, open_any
 from .._text import human_bytes, plural, printable
 from ..huggingface._load import with_token
 from ..huggingface._repository import Repository
 from ._convert import say_wrote
 from ._inspect import facts_of, say_facts, say_one, say_tensors
+from ._options import add_remote, remote_of
 from ._output import ProgressBar, say, say_json, summary, warn
 
 _MODELS = (CANONICAL_EXTENSION, LEGACY_EXTENSION, ".safetensors")
@@ -79,7 +81,7 @@ def add_hub_push_arguments(parser: argparse.ArgumentParser) -> None:
 def run_hub_push(args: argparse.Namespace) -> int:
     """Push a file, or a sharded model."""
     path, repo_id = _told_apart(args.path, args.repo_id)
-    name = args.path_in_repo or args.name
+    name = _once(args.path_in_repo, "--path-in-repo", args.name)
     options: dict[str, Any] = {
         **_where(args),
         "commit_message": args.message,
@@ -103,6 +105,13 @@ def run_hub_push(args: argparse.Namespace) -> int:
     for url in [] if args.json else urls:
         say(printable(url))
     return 0
+
+
+def _once(option: str | None, name: str, word: str | None) -> str | None:
+    """What is said by an option or by a word of its own, but not by both."""
+    if option is not None and word is not None and option != word:
+        raise errors.usage(f"{name} says one name, and the last word another", found=word)
+    return word if option is None else option
 
 
 def _told_apart(first: str, second: str) -> tuple[str, str]:
@@ -180,16 +189,16 @@ def _copied(paths: list[str], output: str) -> list[str]:
     # The index last, as it is written too.
     for path, target in reversed(list(zip(paths, targets))):
         not_itself(path, target)
-        unfinished = f"{target}.incomplete"
         try:
             os.makedirs(folder or ".", exist_ok=True)
-            shutil.copyfile(path, unfinished)
-            os.replace(unfinished, target)
+            with workroom(target) as room:
+                unfinished = os.path.join(room, os.path.basename(target))
+                shutil.copyfile(path, unfinished)
+                os.replace(unfinished, target)
         except OSError as error:
+            if isinstance(error, errors.DeathTensorsError):
+                raise
             raise errors.from_os_error(error, target) from error
-        finally:
-            if os.path.exists(unfinished):
-                os.remove(unfinished)
     return targets
 
 
@@ -246,13 +255,14 @@ def add_hub_open_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="only the table of tensors")
     parser.add_argument("--tensor", metavar="NAME", help="measure that tensor, and read no other")
     _add_repository(parser)
+    add_remote(parser, token=False)
 
 
 def run_hub_open(args: argparse.Namespace) -> int:
     """Look into a file without downloading it."""
     where = _where(args)
     repo = Repository(args.repo_id, where["repo_type"], where["revision"], where["token"])
-    with open_any(repo.address(args.filename), remote=with_token(repo, None)) as reader:
+    with open_any(repo.address(args.filename), remote=with_token(repo, remote_of(args))) as reader:
         said = _look(reader, args)
         cost = reader.counters or {}
     if args.json:
@@ -311,7 +321,7 @@ def run_hub_convert(args: argparse.Namespace) -> int:
         url = huggingface.convert_safetensors_on_hub(
             args.repo_id,
             args.safetensors,
-            args.output_name or args.out,
+            _once(args.output_name, "--output-name", args.out),
             compress=args.compress,
             digests=args.digests,
             delete_original=args.delete_original,

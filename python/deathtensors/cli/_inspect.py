@@ -9,6 +9,7 @@ from .._deathtensors import FORMAT_VERSION
 from .._file import DtFile
 from .._sharded import ShardedReader, open_any
 from .._text import printable
+from ._options import add_remote, remote_of
 from ._output import (
     Column,
     ProgressBar,
@@ -27,11 +28,12 @@ from ._output import (
 def add_info_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``info``."""
     parser.add_argument("path", help="a .deathtensors file, or a shard index")
+    add_remote(parser)
 
 
 def run_info(args: argparse.Namespace) -> int:
     """Show what a file holds."""
-    with open_any(args.path) as reader:
+    with open_any(args.path, remote=remote_of(args)) as reader:
         facts = facts_of(reader)
         infos = reader.infos()
         if args.json:
@@ -127,11 +129,12 @@ def add_list_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``list``."""
     parser.add_argument("path", help="a .deathtensors file, or a shard index")
     parser.add_argument("-l", "--long", action="store_true", help="with dtype, shape and size")
+    add_remote(parser)
 
 
 def run_list(args: argparse.Namespace) -> int:
     """List the names of tensors."""
-    with open_any(args.path) as reader:
+    with open_any(args.path, remote=remote_of(args)) as reader:
         if args.long:
             infos = reader.infos()
             if args.json:
@@ -157,11 +160,12 @@ def add_stats_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``stats``."""
     parser.add_argument("path", help="a .deathtensors file, or a shard index")
     parser.add_argument("tensor", nargs="*", help="only these tensors")
+    add_remote(parser)
 
 
 def run_stats(args: argparse.Namespace) -> int:
     """Measure tensors."""
-    with open_any(args.path) as reader:
+    with open_any(args.path, remote=remote_of(args)) as reader:
         if args.tensor:
             found = {name: reader.stats(name) for name in args.tensor}
         else:

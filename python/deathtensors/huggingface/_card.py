@@ -14,6 +14,8 @@ TAG = "deathtensors"
 
 _FRONT = re.compile(r"\A(\s*---[ \t]*\r?\n)(.*?)(^---[ \t]*(?:\r?\n|\Z))", re.DOTALL | re.MULTILINE)
 _TAGS = re.compile(r"^tags[ \t]*:[ \t]*(.*?)[ \t]*(\r?\n|\Z)", re.MULTILINE)
+#: Spellings of nothing, in YAML.
+_NULLS = ("null", "Null", "NULL", "~")
 _ITEM = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\r?\n)*([ \t]*)- ")
 
 
@@ -39,6 +41,9 @@ def tagged_card(text: str, *, library: bool) -> str | None:
         None where it has the tag already, or cannot be changed with certainty.
     """
     yaml: Any = import_module("yaml")  # huggingface_hub depends on it
+    if text.startswith("\ufeff"):  # as some editors begin a file
+        tagged = tagged_card(text[1:], library=library)
+        return None if tagged is None else f"\ufeff{tagged}"
     end = "\r\n" if "\r\n" in text else "\n"
     match = _FRONT.match(text)
     if match is None:
@@ -83,6 +88,10 @@ def _with_tag(front: str, end: str) -> str:
         inside, _, rest = value[1:].rpartition("]")
         inside = f"{inside}, {TAG}" if inside.strip() else TAG
         return f"{front[: match.start(1)]}[{inside}]{rest}{front[match.end(1) :]}"
+    word, _, comment = value.partition(" ")
+    if word in _NULLS and (not comment.strip() or comment.strip().startswith("#")):
+        lines = f"tags:{f' {comment}' if comment else ''}{end}- {TAG}{end}"
+        return front[: match.start()] + lines + front[stop:]
     if value and not value.startswith("#"):
         lines = f"tags:{end}- {value}{end}- {TAG}{end}"
         return front[: match.start()] + lines + front[stop:]

@@ -10,14 +10,14 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import closing
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Optional
 
 from .. import _deathtensors, errors
-from .._arguments import flag
+from .._arguments import flag, words_or_none
 from .._elsewhere import connect, ranges
 from .._file import DtFile
 from .._paths import with_extension
+from .._rooms import workroom
 from .._write import append, save
 from ._load import with_token
 from ._problems import moved
@@ -90,10 +90,13 @@ def convert_safetensors_on_hub(
         UsageError: the original is the target.
         MissingPackageError: huggingface_hub is not installed.
     """
-    source = safetensors_filename
     repo = Repository(repo_id, repo_type, revision, token)
+    source = repo.path(safetensors_filename, "safetensors_filename")
     sharded = source.endswith(_INDEX)
-    target = deathtensors_filename or _target(source, sharded)
+    target = words_or_none(deathtensors_filename, "deathtensors_filename")
+    target = repo.path(target or _target(source, sharded), "deathtensors_filename")
+    message = words_or_none(commit_message, "commit_message")
+    message = message or _message(source, flag(delete_original, "delete_original"))
     if not target.endswith((_deathtensors.CANONICAL_EXTENSION, _deathtensors.LEGACY_EXTENSION)):
         raise errors.usage(
             "the name of the new file says that it is something else",
@@ -110,7 +113,7 @@ def convert_safetensors_on_hub(
         progress=progress,
     )
     gone = job.convert_model(source, target) if sharded else job.convert_file(source, target)
-    job.commit(commit_message or _message(source, job.delete), gone)
+    job.commit(message, gone)
     return repo.url(target)
 
 
@@ -173,7 +176,7 @@ class _Job:
             What an index says about it.
         """
         address = self._repo.address(source, self._base)
-        with TemporaryDirectory(prefix="deathtensors-") as room:
+        with workroom() as room:
             path = os.path.join(room, os.path.basename(target))
             with closing(connect(address, with_token(self._repo, None))) as transfer:
                 _deathtensors.from_safetensors(
@@ -209,7 +212,7 @@ class _Job:
             name = _deathtensors.shard_name(stem, nth, len(shards), extension)
             marks = _deathtensors.shard_metadata(nth, len(shards), {})
             listed.append(self._convert(_beside(source, shard), name, marks, names))
-        with TemporaryDirectory(prefix="deathtensors-") as room:
+        with workroom() as room:
             path = os.path.join(room, os.path.basename(target))
             metadata = _deathtensors.index_metadata(listed, said)
             save(path, {}, global_metadata=metadata, checksum=True, digests=self._digests)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _deathtensors, errors
 from .._arguments import flag, looked_up
-from .._file import DtFile
+from .._file import DtFile, warn_of_index
 from .._sharded import ShardedReader
 from .._text import printable
 from ..remote import RemoteOptions
@@ -63,13 +63,14 @@ def load_from_hub(
         MissingPackageError: huggingface_hub is not installed.
     """
     repo = Repository(repo_id, repo_type, revision, token)
+    repo.path(filename, "filename")
     if flag(lazy, "lazy"):
         if cache_dir is not None:
             raise errors.usage(
                 "cache_dir is of whole files, and lazy=True downloads none; "
                 "remote={'cache_dir': …} keeps what was read"
             )
-        return DtFile(
+        file = DtFile(
             repo.address(filename),
             verify,
             root=root,
@@ -77,11 +78,15 @@ def load_from_hub(
             limits=limits,
             remote=with_token(repo, remote),
         )
+        warn_of_index(file)
+        return file
     if remote is not None:
         raise errors.usage("remote says how to read with lazy=True")
     path, _ = repo.download(filename, cache_dir=cache_dir)
     try:
-        return DtFile(path, verify, root=root, backend=backend, limits=limits)
+        file = DtFile(path, verify, root=root, backend=backend, limits=limits)
+        warn_of_index(file)
+        return file
     except errors.IntegrityError as error:
         # The client would go on giving the same file, if it came damaged.
         held = os.path.realpath(path)
@@ -128,7 +133,13 @@ def load_sharded_from_hub(
     """
     repo = Repository(repo_id, repo_type, revision, token)
     return _HubShards(
-        repo, index_filename, cache_dir, verify, root=root, backend=backend, limits=limits
+        repo,
+        repo.path(index_filename, "index_filename"),
+        cache_dir,
+        verify,
+        root=root,
+        backend=backend,
+        limits=limits,
     )
 
 
@@ -270,6 +281,7 @@ class HubCachedFile:
         #: The path while it is entered, else None.
         self.local_path: str | None = None
         self._repo = Repository(repo_id, repo_type, revision, token)
+        self._repo.path(filename, "filename")
 
     def __enter__(self) -> str:
         self.local_path, _ = self._repo.download(self.filename, cache_dir=self.cache_dir)

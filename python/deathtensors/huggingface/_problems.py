@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
-from .._remote._hub_errors import nearest
 
 if TYPE_CHECKING:
     from ._repository import Repository
@@ -59,6 +58,8 @@ def _explanation(
         return _refused(error, repo, place)
     if _is_of_transport(error):
         return _unreached(error, place, repo)
+    if type(error) is ValueError and "Invalid filename" in str(error):
+        return errors.usage(f"{place}: this system can have no such file", code="usage.option")
     if isinstance(error, OSError) and "onsistency check" in str(error):
         message = "the connection broke off; try again, and what arrived is not asked for again"
         return errors.network("truncated", message, path=place)
@@ -79,26 +80,14 @@ def _refused(error: Any, repo: Repository, place: str) -> errors.DeathTensorsErr
         return errors.network(code, message, path=place, status=status)
 
     if isinstance(error, utils.GatedRepoError):
-        login = "" if repo.token else ", and log in (`hf auth login`, HF_TOKEN or token=)"
-        return network("denied", f"the repository is gated: ask for access at {repo.page}{login}")
+        return network("denied", repo.words.gated())
     if isinstance(error, utils.RepositoryNotFoundError):
-        why = (
-            "or this token may not see it"
-            if repo.token
-            else "or is private: log in with `hf auth login`, set HF_TOKEN, or pass token="
-        )
-        kind = f"there is no such {repo.type}"
-        return network("not_found", f"{kind}, {why}; repo_type= chooses among the kinds")
+        hint = "; repo_type= chooses among the kinds"
+        return network("not_found", f"{repo.words.no_repository()}{hint}")
     if status == 401:
-        return network(
-            "denied", f"the Hub does not know this token; {repo.endpoint}/settings/tokens makes one"
-        )
+        return network("denied", repo.words.denied(status))
     if status == 403:
-        return network(
-            "denied",
-            f"this token may not do that{said}; {repo.endpoint}/settings/tokens shows what it "
-            "may, and writing takes one with write access",
-        )
+        return network("denied", repo.words.not_writable(said))
     if status == 412:
         return moved(repo, status)
     return network("not_found" if status == 404 else "status", f"the Hub answered {status}{said}")
@@ -119,10 +108,8 @@ def _said(error: Any) -> str:
 
 def _unreached(error: BaseException, place: str, repo: Repository) -> errors.DeathTensorsError:
     if "Timeout" in type(error).__name__:
-        return errors.network("timeout", f"{repo.endpoint} said nothing for too long", path=place)
-    return errors.network(
-        "offline", f"{repo.endpoint} cannot be reached: {type(error).__name__}", path=place
-    )
+        return errors.network("timeout", repo.words.silent(), path=place)
+    return errors.network("offline", repo.words.unreachable(), path=place)
 
 
 def _offline(place: str) -> errors.DeathTensorsError:
@@ -147,22 +134,14 @@ def _no_revision(repo: Repository) -> errors.DeathTensorsError:
     with suppress(Exception):
         refs = repo.api.list_repo_refs(repo.id, repo_type=repo.type)
         names = [one.name for one in (*refs.branches, *refs.tags)]
-    return errors.network(
-        "not_found",
-        f"there is no branch, tag or commit '{repo.revision or 'main'}'"
-        f"{nearest(repo.revision or 'main', names)}",
-        path=repo.name,
-        status=404,
-    )
+    message = repo.words.no_revision(repo.revision or "main", names)
+    return errors.network("not_found", message, path=repo.name, status=404)
 
 
 def _no_file(repo: Repository, path: str | None) -> errors.DeathTensorsError:
     names: list[str] = []
     with suppress(Exception):
         names = repo.api.list_repo_files(repo.id, repo_type=repo.type, revision=repo.revision)
-    return errors.network(
-        "not_found",
-        f"there is no such file at {repo.revision or 'main'}{nearest(path or '', names)}",
-        path=repo.name if path is None else f"{repo.name}/{path}",
-        status=404,
-    )
+    place = repo.name if path is None else f"{repo.name}/{path}"
+    message = repo.words.no_file(path or "", repo.revision or "main", names)
+    return errors.network("not_found", message, path=place, status=404)

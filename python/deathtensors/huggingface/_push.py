@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from .. import _deathtensors, errors
-from .._arguments import flag
+from .._arguments import flag, words, words_or_none
 from .._file import DtFile
 from .._paths import expand_path, with_extension
+from .._rooms import workroom
 from .._sharded import ShardedReader
 from .._write import from_safetensors
 from ._card import new_card, tagged_card
@@ -90,18 +90,20 @@ def push_to_hub(
     safetensors = path.lower().endswith(".safetensors")
     repo = Repository(repo_id, repo_type, revision, token)
     target = _target(path, path_in_repo, safetensors)
+    repo.path(target, "path_in_repo")
+    message = words_or_none(commit_message, "commit_message")
+    message = message or f"Upload {target} with deathtensors"
     if safetensors:
         _must_exist(path)
     else:
         DtFile(path).close()  # refused before anything is asked of the Hub
     info = repo.prepare(create=create, private=private)
-    with TemporaryDirectory(prefix="deathtensors-") as room:
+    with workroom() as room:
         repo.check_writable()
         ready = _ready(path, room, safetensors, compress, progress)
         files = {target: ready}
         if manifest:
             files[f"{target}.json"] = write_sidecar(ready, room)
-        message = commit_message or f"Upload {target} with deathtensors"
         _commit(repo, info, message, files, [target] if card else None)
     return repo.url(target)
 
@@ -146,16 +148,18 @@ def push_sharded_to_hub(
             pass
         paths = [index, *model.shard_paths()]
     repo = Repository(repo_id, repo_type, revision, token)
-    folder = (path_in_repo_prefix or "").strip("/")
+    folder = (words_or_none(path_in_repo_prefix, "path_in_repo_prefix") or "").strip("/")
     targets = {f"{folder}/{os.path.basename(path)}".lstrip("/"): path for path in paths}
+    first = next(iter(targets))
+    repo.path(first, "path_in_repo_prefix")
+    message = words_or_none(commit_message, "commit_message")
+    message = message or f"Upload {first} and its shards with deathtensors"
     info = repo.prepare(create=create, private=private)
-    with TemporaryDirectory(prefix="deathtensors-") as room:
+    with workroom() as room:
         files = dict(targets)
         if manifest:
             for target, path in targets.items():
                 files[f"{target}.json"] = write_sidecar(path, room)
-        first = next(iter(targets))
-        message = commit_message or f"Upload {first} and its shards with deathtensors"
         _commit(repo, info, message, files, [first] if card else None)
     return [repo.url(target) for target in targets]
 
@@ -178,7 +182,7 @@ def write_sidecar(path: str, room: str) -> str:
 
 
 def _target(path: str, path_in_repo: str | None, safetensors: bool) -> str:
-    target = os.path.basename(path) if path_in_repo is None else path_in_repo
+    target = os.path.basename(path) if path_in_repo is None else words(path_in_repo, "path_in_repo")
     if target.endswith("/"):
         target += os.path.basename(path)
     if safetensors and target.lower().endswith(".safetensors"):

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Union
 from urllib.parse import quote
 
 from .. import __version__, errors
+from .._arguments import words
 from .._paths import expand_path
 from .._remote._hub_reference import endpoint
+from .._remote._hub_words import Words
 from .._remote._token import token as find_token
 from ..remote import RemoteOptions
 from ._problems import explained
@@ -49,19 +51,23 @@ class Repository:
         token: Token = None,
     ) -> None:
         hub = _client()
-        if repo_type not in _PREFIXES:
+        if not isinstance(repo_type, str) or repo_type not in _PREFIXES:
             raise errors.usage(
                 "there is no such kind of repository",
                 code="usage.option",
                 expected="'model', 'dataset' or 'space'",
-                found=repr(repo_type),
+                found=repr(repo_type)[:80],
             )
-        for what, text in (("repo_id", repo_id), ("revision", revision or "main")):
-            if not isinstance(text, str) or not text:
-                raise errors.usage(
-                    f"{what} cannot be used", code="usage.option", expected="str", found=repr(text)
-                )
-        self.id = repo_id
+        self.id = words(repo_id, "repo_id")
+        utils: Any = import_module("huggingface_hub.utils")
+        try:
+            utils.validate_repo_id(repo_id)
+        except utils.HFValidationError as error:
+            raise errors.usage(
+                f"the Hub takes no such name: {error}", code="usage.option"
+            ) from None
+        if revision is not None:
+            words(revision, "revision")
         self.type = repo_type
         self.revision = revision
         #: The token as the caller gave it, which may go into a pickle; what was found in
@@ -70,6 +76,8 @@ class Repository:
         #: The token to show, or False for nobody, so that the client looks for none.
         self.token: str | bool = find_token(RemoteOptions(token=token).token, hub) or False
         self.endpoint = endpoint()
+        #: What its refusals mean.
+        self.words = Words(self.endpoint, repo_type, repo_id, bool(self.token), "token=")
         self.api: Any = hub.HfApi(
             endpoint=self.endpoint,
             token=self.token,
@@ -98,6 +106,24 @@ class Repository:
         return f"{self.page}/blob/{at}/{quote(path)}"
 
     # --- reading
+
+    @staticmethod
+    def path(value: object, what: str) -> str:
+        """A path in a repository, which neither begins at the root nor leads out of it.
+
+        Raises:
+            UsageError: it is none.
+        """
+        path = words(value, what)
+        parts = path.split("/")
+        if not parts[0] or "\0" in path or any(part in (".", "..") for part in parts):
+            raise errors.usage(
+                f"{what} is no path in a repository",
+                code="usage.option",
+                expected="folder/name, without . and ..",
+                found=path[:200],
+            )
+        return path
 
     def info(self) -> Any:
         """What the Hub says about it at this revision; ``sha`` is the commit."""
@@ -129,7 +155,8 @@ class Repository:
                 path,
                 repo_type=self.type,
                 revision=commit or self.revision,
-                cache_dir=None if cache_dir is None else expand_path(cache_dir),
+                # The client would look for a home folder in a path that begins with a tilde.
+                cache_dir=None if cache_dir is None else os.path.abspath(expand_path(cache_dir)),
             )
         # …/snapshots/<commit>/<path>
         folder = local
@@ -144,8 +171,7 @@ class Repository:
         if not self.token:
             raise errors.network(
                 "denied",
-                f"it takes a token to {what}: log in with `hf auth login`, set HF_TOKEN, or pass "
-                f"token=; {self.endpoint}/settings/tokens makes one",
+                self.words.no_token(what),
                 path=self.name,
             )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
         def name(self) -> str:
             """Where they are, for people."""
 
+        @property
+        def length(self) -> int:
+            """Of all of them."""
+
+        @property
+        def sha256(self) -> str | None:
+            """Of all of them, as it was announced; None where it was not."""
+
         def fetch(self, wanted: list[tuple[int, int]], /) -> list[bytes]:
             """The bytes of some ranges, ends exclusive."""
 
@@ -36,17 +45,22 @@ _LONGEST_HEADER = 100_000_000
 def check_same(source: Source, path: str) -> None:
     """Compare all tensors of a file with those of its source, which is read again.
 
+    What is read is compared with the digest that was announced for it too, if one was.
+
     Raises:
         IntegrityError: something differs.
     """
-    start, header = _header(source)
+    digest = sha256()
+    start, header = _header(source, digest)
     metadata = header.pop("__metadata__", None) or {}
+    end_of_all = start
     with DtFile(path, verify=True) as file:
         _expect(source, None, "order of names", list(header), file.keys())
         own = file.metadata()
         kept = {key: own.get(key) for key in metadata if key != "deathtensors.tensor_metadata"}
         _expect(source, None, "metadata", {key: metadata[key] for key in kept}, kept)
-        for info in file.infos():
+        # In the order of the bytes, so that they can be hashed as they come.
+        for info in sorted(file.infos(), key=lambda one: header[one["name"]]["data_offsets"]):
             name, entry = info["name"], header[info["name"]]
             _expect(source, name, "dtype", entry["dtype"], info["dtype"])
             _expect(source, name, "shape", list(entry["shape"]), list(info["shape"]))
@@ -57,15 +71,21 @@ def check_same(source: Source, path: str) -> None:
                 for theirs, offset in _read(source, at, len(ours)):
                     if ours[offset : offset + len(theirs)] != theirs:
                         raise _different(source, name, "bytes", None, None)
+                    digest.update(theirs)
                 at += len(ours)
+            end_of_all = at
+    _expect(source, None, "length", source.length, end_of_all)
+    if source.sha256 is not None:
+        _expect(source, None, "SHA-256 than the Hub says", source.sha256, digest.hexdigest())
 
 
-def _header(source: Source) -> tuple[int, dict[str, Any]]:
+def _header(source: Source, digest: Any) -> tuple[int, dict[str, Any]]:
     (prefix,) = source.fetch([(0, 8)])
     (length,) = struct.unpack("<Q", prefix)
     if length > _LONGEST_HEADER:
         raise _different(source, None, "header", None, f"{length} bytes")
     text = b"".join(piece for piece, _ in _read(source, 8, length))
+    digest.update(prefix + text)
     header: dict[str, Any] = json.loads(text)
     return 8 + length, header
 

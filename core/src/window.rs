@@ -99,6 +99,12 @@ impl Window {
         check_places(request.columns, across.length, "columns")?;
         let (rows, columns) = (request.rows, request.columns);
         let cells = rows.count.saturating_mul(columns.count);
+        // An empty axis may be one that is not looked at.
+        if cells > 0 && shape.contains(&0) {
+            return Err(refuse("the tensor has no elements")
+                .expected("a window without cells")
+                .found(format!("{cells} cells")));
+        }
         if cells > Self::MOST_CELLS {
             return Err(too_large(
                 &format!("at most {} cells", Self::MOST_CELLS),

@@ -199,3 +199,18 @@ fn samples_reach_both_ends() {
         16
     );
 }
+
+#[test]
+fn an_empty_axis_that_is_not_looked_at_leaves_nothing_to_see() {
+    let window = |rows| {
+        let request = WindowRequest {
+            axes: Some((2, 0)),
+            index: &[],
+            rows: every(0, rows, 1),
+            columns: every(0, 2, 1),
+        };
+        Window::new(Dtype::I64, &[2, 0, 3], &request)
+    };
+    assert_eq!(window(3).unwrap_err().code(), Code::UsageRange);
+    assert_eq!(window(0).unwrap().spans(), []);
+}

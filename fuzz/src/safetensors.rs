@@ -1,0 +1,105 @@
+//! A safetensors file, to be converted.
+
+use crate::{disk, limits, same};
+use deathtensors::{TensorFile, WriteOptions, from_safetensors, to_safetensors};
+use deathtensors_core::safetensors::{Safetensors, header_bytes, parse};
+use deathtensors_core::{Kind, Result};
+use safetensors::SafeTensors;
+use std::fs;
+
+/// See the table in the crate's documentation.
+pub fn check(data: &[u8]) {
+    let ours = read(data);
+    let theirs = SafeTensors::deserialize(data);
+    let (ours, theirs) = match (ours, theirs) {
+        (Ok(ours), Ok(theirs)) => (ours, theirs),
+        (Ok(_), Err(error)) => panic!("safetensors refuses it: {error}"),
+        (Err(error), theirs) => {
+            same::printable(&error);
+            let text = error.to_string();
+            // What that format leaves open has one meaning here, and limits are ours.
+            let stricter =
+                error.kind() == Kind::Limit || text.contains("twice") || text.contains("depth");
+            assert!(
+                theirs.is_err() || stricter,
+                "safetensors accepts it: {text}"
+            );
+            return;
+        }
+    };
+    assert_eq!(ours.tensors.len(), theirs.len());
+    for tensor in &ours.tensors {
+        compare(&ours, tensor, data, &theirs);
+    }
+    convert(data, &ours, &theirs);
+}
+
+fn read(data: &[u8]) -> Result<Safetensors> {
+    let limits = limits();
+    let length = header_bytes(data, data.len() as u64, &limits)?;
+    parse(&data[8..8 + length as usize], data.len() as u64, &limits)
+}
+
+fn compare(
+    ours: &Safetensors,
+    tensor: &deathtensors_core::safetensors::Tensor,
+    data: &[u8],
+    theirs: &SafeTensors<'_>,
+) {
+    let other = theirs.tensor(&tensor.name).expect("every tensor");
+    assert!(
+        other
+            .shape()
+            .iter()
+            .map(|&n| n as u64)
+            .eq(tensor.shape.iter().copied())
+    );
+    assert_eq!(other.dtype().to_string(), tensor.dtype.as_str());
+    let (start, end) = (
+        ours.data_start + tensor.data.start,
+        ours.data_start + tensor.data.end,
+    );
+    assert!(other.data() == &data[start as usize..end as usize]);
+}
+
+/// To a file of ours, and back again.
+fn convert(data: &[u8], ours: &Safetensors, theirs: &SafeTensors<'_>) {
+    let source = disk::write("input.safetensors", data);
+    let (middle, back) = (
+        disk::path("middle.deathtensors"),
+        disk::path("back.safetensors"),
+    );
+    let _ = (fs::remove_file(&middle), fs::remove_file(&back));
+    let mut options = WriteOptions::default();
+    options.digests = data.len() % 2 == 1;
+    options.compress = data.len().is_multiple_of(3).then_some(1);
+    if let Err(error) = from_safetensors(&source, &middle, &options, &mut ()) {
+        same::printable(&error);
+        assert!(!middle.exists(), "left behind: {error}");
+        // Names that no file of ours may hold.
+        assert!(
+            ours.specs().is_err() || error.kind() == Kind::Limit,
+            "{error}"
+        );
+        return;
+    }
+    let file = TensorFile::open(&middle).expect("what was converted is opened");
+    assert!(file.verify(&mut ()).is_ok_and(|found| found.is_sound()));
+    for tensor in &ours.tensors {
+        let read = file.read(&tensor.name).expect("what was converted is read");
+        let other = theirs.tensor(&tensor.name).expect("every tensor");
+        assert!(*read == *other.data());
+    }
+    to_safetensors(&middle, &back, &mut ()).expect("back again");
+    let bytes = fs::read(&back).expect("the file");
+    let again = SafeTensors::deserialize(&bytes).expect("safetensors reads it");
+    assert_eq!(again.len(), theirs.len());
+    for (name, tensor) in theirs.tensors() {
+        let other = again.tensor(&name).expect("every tensor");
+        assert_eq!(
+            (other.shape(), other.dtype()),
+            (tensor.shape(), tensor.dtype())
+        );
+        assert!(other.data() == tensor.data());
+    }
+}

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Runs the fuzzers: fuzz.sh SECONDS [TARGET …], each target that long, as many at once as
+# there are cores. Fails when one finds something, and says what to do with it.
+#
+# cargo-fuzz is installed into build/tools. A nightly compiler is not needed: the
+# sanitizers' runtimes come with every toolchain, and only the flags are unstable.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+root=$PWD
+seconds=${1:?usage: fuzz.sh SECONDS [TARGET …]}
+shift
+targets=("$@")
+if [[ ${#targets[@]} -eq 0 ]]; then
+  targets=(header file frames zstd safetensors shards manifest)
+fi
+tools=$root/build/tools
+version=0.13.2
+out=$root/build/fuzz
+triple=$(rustc -vV | sed -n 's/^host: //p')
+export RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_LTO=off
+
+if [[ ! -x $tools/bin/cargo-fuzz ]] || [[ $("$tools/bin/cargo-fuzz" --version) != *"$version" ]]; then
+  cargo install cargo-fuzz --version "=$version" --locked --root "$tools"
+fi
+cargo run --quiet --package deathtensors-fuzz --bin seeds -- tests/vectors "$out/seeds"
+for target in "${targets[@]}"; do
+  "$tools/bin/cargo-fuzz" build --features fuzzers --target-dir "$out/target" "$target"
+done
+
+# Leaks are not looked for: thread-local contexts stay until the process ends.
+run() {
+  local target=$1
+  mkdir -p "$out/corpus/$target" "$out/found/$target"
+  ASAN_OPTIONS=detect_leaks=0 "$out/target/$triple/release/$target" \
+    "$out/corpus/$target" "$out/seeds/$target" \
+    -dict=fuzz/dictionaries/json.dict -max_len=16384 -timeout=20 \
+    -malloc_limit_mb=64 -rss_limit_mb=2048 -max_total_time="$seconds" \
+    -print_final_stats=1 -artifact_prefix="$out/found/$target/" \
+    >"$out/$target.log" 2>&1
+}
+
+failed=()
+running=0
+declare -A name
+finish() {
+  local process=0 status=0
+  wait -n -p process || status=$?
+  running=$((running - 1))
+  [[ $status -eq 0 ]] || failed+=("${name[$process]}")
+}
+for target in "${targets[@]}"; do
+  while ((running >= $(nproc))); do finish; done
+  run "$target" &
+  name[$!]=$target
+  running=$((running + 1))
+done
+while ((running > 0)); do finish; done
+
+echo "| target | executions | edges reached | inputs kept |"
+echo "|---|---|---|---|"
+for target in "${targets[@]}"; do
+  log=$out/$target.log
+  executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+  read -r edges kept < <(sed -n 's/.* cov: \([0-9]*\) .* corp: \([0-9]*\).*/\1 \2/p' "$log" | tail -1) || true
+  echo "| $target | ${executions:-0} | ${edges:-0} | ${kept:-0} |"
+done
+for target in "${failed[@]}"; do
+  echo "$target found something: $out/found/$target holds the input, $out/$target.log says what." >&2
+  echo "Mend it, and keep the input in fuzz/crashers/$target." >&2
+  tail -25 "$out/$target.log" >&2
+done
+[[ ${#failed[@]} -eq 0 ]]

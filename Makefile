@@ -54,6 +54,11 @@ faults: .package ## cut every way of writing at every step, and count; the table
 	@$(STEP) "every write cut at every step" $(VENV)/bin/python -m pytest -q tests/python/test_faults.py
 	@cat build/faults.md
 
+.PHONY: fuzz
+fuzz: ## look for input that breaks a property, ARGS="SECONDS [TARGET …]"; the table is in build/fuzz.md
+	@$(STEP) "fuzzers" bash -c 'set -o pipefail; tests/tools/fuzz.sh $(or $(ARGS),60) | tee build/fuzz.md'
+	@cat build/fuzz.md
+
 .PHONY: sdist
 sdist: .requirements ## the source distribution: build, install, use
 	@$(STEP) "sdist in a clean environment" tests/tools/sdist.sh

@@ -17,14 +17,14 @@ tools=$root/build/tools
 version=0.13.2
 out=$root/build/fuzz
 triple=$(rustc -vV | sed -n 's/^host: //p')
-export RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_LTO=off
+export CARGO_PROFILE_RELEASE_LTO=off
 
 if [[ ! -x $tools/bin/cargo-fuzz ]] || [[ $("$tools/bin/cargo-fuzz" --version) != *"$version" ]]; then
   cargo install cargo-fuzz --version "=$version" --locked --root "$tools"
 fi
 cargo run --quiet --package deathtensors-fuzz --bin seeds -- tests/vectors "$out/seeds"
 for target in "${targets[@]}"; do
-  "$tools/bin/cargo-fuzz" build --features fuzzers --target-dir "$out/target" "$target"
+  RUSTC_BOOTSTRAP=1 "$tools/bin/cargo-fuzz" build --features fuzzers --target-dir "$out/target" "$target"
 done
 
 # Leaks are not looked for: thread-local contexts stay until the process ends.

@@ -12,7 +12,7 @@
 //! | `header` | a header's text | parsed, emitted and parsed again it is the same; serde_json reads the same from it |
 //! | `file` | a file | opened in one piece, in small ones, mapped, by positioned reads and by ranges it is the same, or refused with the same code; rows are parts of their tensors; what it is converted to is read by safetensors |
 //! | `frames` | lengths of tensors, then a blob | any way of reading finds the same seek table; what it finds is what the frames hold |
-//! | `zstd` | a length, then a frame | the reference library, ruzstd and our decoder in wasm agree |
+//! | `zstd` | a length, then a frame | what our decoder in wasm accepts, the reference library and ruzstd read the same |
 //! | `safetensors` | a safetensors file | accepted when safetensors' own parser accepts it, and the same; converted there and back it is the same |
 //! | `shards` | an index of either kind | parsed, emitted and parsed again it is the same |
 //! | `manifest` | a manifest | parsed, emitted and parsed again it is the same |

@@ -29,7 +29,9 @@ pub fn check(data: &[u8]) {
     };
     assert_eq!(ours.tensors.len(), theirs.len());
     for tensor in &ours.tensors {
-        compare(&ours, tensor, data, &theirs);
+        let (start, end) = (tensor.data.start, tensor.data.end);
+        let bytes = &data[(ours.data_start + start) as usize..(ours.data_start + end) as usize];
+        same::tensors(&theirs, &tensor.name, tensor.dtype, &tensor.shape, bytes);
     }
     convert(data, &ours, &theirs);
 }
@@ -38,28 +40,6 @@ fn read(data: &[u8]) -> Result<Safetensors> {
     let limits = limits();
     let length = header_bytes(data, data.len() as u64, &limits)?;
     parse(&data[8..8 + length as usize], data.len() as u64, &limits)
-}
-
-fn compare(
-    ours: &Safetensors,
-    tensor: &deathtensors_core::safetensors::Tensor,
-    data: &[u8],
-    theirs: &SafeTensors<'_>,
-) {
-    let other = theirs.tensor(&tensor.name).expect("every tensor");
-    assert!(
-        other
-            .shape()
-            .iter()
-            .map(|&n| n as u64)
-            .eq(tensor.shape.iter().copied())
-    );
-    assert_eq!(other.dtype().to_string(), tensor.dtype.as_str());
-    let (start, end) = (
-        ours.data_start + tensor.data.start,
-        ours.data_start + tensor.data.end,
-    );
-    assert!(other.data() == &data[start as usize..end as usize]);
 }
 
 /// To a file of ours, and back again.

@@ -1,6 +1,7 @@
 //! Comparing what two readers made of the same bytes.
 
-use deathtensors_core::{Code, Header, Metadata};
+use deathtensors_core::{Code, Dtype, Header, Metadata};
+use safetensors::SafeTensors;
 use std::fmt::Display;
 
 /// Panics unless both headers say the same, apart from the texts they came from.
@@ -18,6 +19,19 @@ pub fn headers(a: &Header, b: &Header) {
 
 fn pairs(a: &Metadata<'_>, b: &Metadata<'_>) {
     assert!(a.iter().eq(b.iter()), "{a:?} became {b:?}");
+}
+
+/// Panics unless safetensors found the same tensor under that name.
+pub fn tensors(theirs: &SafeTensors<'_>, name: &str, dtype: Dtype, shape: &[u64], data: &[u8]) {
+    let other = theirs.tensor(name).expect("every tensor");
+    let dims = other.shape().iter().map(|&n| n as u64);
+    assert!(
+        dims.eq(shape.iter().copied()),
+        "{name}: {:?}",
+        other.shape()
+    );
+    assert_eq!(other.dtype().to_string(), dtype.as_str(), "{name}");
+    assert!(other.data() == data, "{name}: other bytes");
 }
 
 /// Panics unless both worked, or were refused with the same code.

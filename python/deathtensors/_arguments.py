@@ -53,8 +53,9 @@ def words(value: object, what: str) -> str:
 
 def words_or_none(value: object, what: str) -> str | None:
     """An argument that may be None or empty, which both mean that it is not given."""
-    given = value is not None and not (isinstance(value, str) and not value)
-    return words(value, what) if given else None
+    if value is None or (isinstance(value, str) and not value):
+        return None
+    return words(value, what)
 
 
 def natural(value: object, what: str) -> int:

@@ -184,6 +184,8 @@ class File:
     @property
     def closed(self) -> bool: ...
     @property
+    def is_index(self) -> bool: ...
+    @property
     def facts(self) -> dict[str, Any]:
         """created_by, file_bytes, header_bytes, data_start, stored_bytes (the blob as on
         disk), data_bytes (the blob uncompressed), tensor_bytes (sum over distinct spans),

@@ -101,7 +101,7 @@ class DtFile(Reader):
         else:
             self._open_path(cast("StrPath", path))
         #: Whether it is the index of a sharded model, which has no tensors itself.
-        self._is_index = not len(self._raw) and is_index_metadata(self._raw.metadata())
+        self._is_index = self._raw.is_index
 
     def _open_path(self, path: StrPath) -> None:
         verify, root, backend, limits = self._options
@@ -263,11 +263,6 @@ def _reopen(
     remote: RemoteArgument = None,
 ) -> DtFile:
     return cls(path, verify, root=root, backend=backend, limits=limits, remote=remote)
-
-
-def is_index_metadata(metadata: Mapping[str, str]) -> bool:
-    """Whether a file without tensors says that it is the index of a sharded model."""
-    return metadata.get("deathtensors.sharded") == "true"
 
 
 def _notebook_table(file: DtFile) -> str:

@@ -5,6 +5,7 @@ use crate::memory::Buffer;
 use crate::progress::run;
 use crate::remote::{Place, Ranges};
 use deathtensors::core::digest::{hex, parse_hex};
+use deathtensors::core::shards::ShardIndex;
 use deathtensors::core::stats::{Number, Stats};
 use deathtensors::core::{Code, Dtype, Error as CoreError, Limits, Metadata, TensorInfo};
 use deathtensors::{Backend, Error, OpenOptions, Progress, Result, TensorFile};
@@ -190,6 +191,11 @@ impl File {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .is_none()
+    }
+
+    #[getter]
+    fn is_index(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(ShardIndex::is_index(self.open(py)?.header()))
     }
 
     #[getter]

@@ -6,6 +6,7 @@ In the tests they are the same every time. ``make fuzz-python`` sets
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import re
@@ -31,8 +32,6 @@ def fuzzed(examples: int, **strategies: Any) -> Callable[[Any], Any]:
     """A test that is given many inputs: so many, or ``FACTOR`` times as many."""
 
     def decorate(test: Any) -> Any:
-        import functools
-
         @functools.wraps(test)
         def counted(*args: Any, **kwargs: Any) -> None:
             global tried
@@ -251,7 +250,6 @@ def hurt(data: bytes, other: bytes, how: list[tuple[str, float, bytes]]) -> byte
             new = some if what == "number" else b'"' + some + b'"'
             text = text[: place.start()] + new + text[place.end() :]
             rest = data[begin + length :] if length < len(data) else b""
-            rest = rest.lstrip(b"\0")[:0] + rest
             data = data[: begin - 8] + len(text).to_bytes(8, "little") + text + rest
         elif what == "length" and len(data) > 24:
             begin = 16 if data[:8] == b"DTLEGION" else 0

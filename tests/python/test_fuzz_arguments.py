@@ -207,9 +207,10 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         f"file.{name}": (lambda _which=name, **how: getattr(dt.open(FILE), _which)(**how), {"name": "a"})
         for name in (
             "info", "get_bytes", "get_buffer", "get_tensor", "get_tensor_mmap", "get_tensor_slice",
-            "stats", "verify", "__contains__",
+            "stats", "verify",
         )
     },
+    "file.__contains__": (lambda name: name in dt.open(FILE), {"name": "a"}),
     **{
         f"model.{name}": (
             lambda _which=name, **how: getattr(dt.open_sharded(INDEX), _which)(**how), {"name": "a"},
@@ -290,15 +291,9 @@ PLACES = [(call, place) for call in CALLS for place in positions(call)]
 
 def attempt(call: str, arguments: dict[str, Any]) -> None:
     function = CALLS[call][0]
-    if call in ("file.__contains__",):
-        function, arguments = function, {"name": arguments["name"]}
     try:
         with bounded(memory=1 << 30):
-            found = (
-                arguments["name"] in dt.open(FILE)
-                if call == "file.__contains__"
-                else function(**arguments)
-            )
+            found = function(**arguments)
         if hasattr(found, "close"):
             found.close()
     except Exception as error:

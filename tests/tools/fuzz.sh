@@ -9,10 +9,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 root=$PWD
 seconds=${1:?usage: fuzz.sh SECONDS [TARGET …]}
 shift
-targets=("$@")
-if [[ ${#targets[@]} -eq 0 ]]; then
-  targets=(header file frames zstd safetensors shards manifest)
-fi
 tools=$root/build/tools
 version=0.13.2
 out=$root/build/fuzz
@@ -23,6 +19,10 @@ if [[ ! -x $tools/bin/cargo-fuzz ]] || [[ $("$tools/bin/cargo-fuzz" --version) !
   cargo install cargo-fuzz --version "=$version" --locked --root "$tools"
 fi
 cargo run --quiet --package deathtensors-fuzz --bin seeds -- tests/vectors "$out/seeds"
+targets=("$@")
+if [[ ${#targets[@]} -eq 0 ]]; then
+  mapfile -t targets < <(ls "$out/seeds")
+fi
 for target in "${targets[@]}"; do
   RUSTC_BOOTSTRAP=1 "$tools/bin/cargo-fuzz" build --features fuzzers --target-dir "$out/target" "$target"
 done

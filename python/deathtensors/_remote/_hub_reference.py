@@ -11,6 +11,8 @@ from .. import errors
 
 _KINDS = {"models": "model", "datasets": "dataset", "spaces": "space"}
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+#: What stands before ``org/name`` in references and addresses, by kind of repository.
+PREFIXES = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
 #: Parts of a page's path after which come a revision and a file's path.
@@ -41,7 +43,7 @@ class Reference:
     @property
     def prefix(self) -> str:
         """What stands before ``org/name`` in references and addresses."""
-        return "" if self.kind == "model" else f"{self.kind}s/"
+        return PREFIXES[self.kind]
 
     def at(self, revision: str) -> Reference:
         """The same file at another revision."""

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_PREFIXES = {"model": "", "dataset": "datasets/", "space": "spaces/"}
+from ._hub_reference import PREFIXES
 
 
 def how_to_log_in(argument: str) -> str:
@@ -43,7 +43,7 @@ class Words:
     @property
     def page(self) -> str:
         """The repository's page."""
-        return f"{self.endpoint}/{_PREFIXES[self.kind]}{self.repo}"
+        return f"{self.endpoint}/{PREFIXES[self.kind]}{self.repo}"
 
     def gated(self) -> str:
         advice = (

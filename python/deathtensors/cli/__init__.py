@@ -6,8 +6,8 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 
 from .. import __version__
@@ -102,8 +102,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for word in words:
         if not isinstance(word, str):
             raise TypeError(f"argv must hold strings, not {type(word).__name__}")
-    if argv is None:
-        _end_in_order()
+    if argv is not None:
+        return _answer(words)
+    with _ended_in_order():
+        return _answer(words)
+
+
+def _answer(words: list[str]) -> int:
     try:
         status = _run(words)
         if sys.stdout is not None:  # as it is when it was closed from the start
@@ -138,15 +143,23 @@ class _Terminated(BaseException):
     """SIGTERM came: what was begun is tidied up on the way out."""
 
 
-def _end_in_order() -> None:
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
     def end(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
         raise _Terminated
 
     # Not where somebody has other plans for it, nor outside of the main thread.
+    ours = False
     with suppress(ValueError):
         if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
             signal.signal(signal.SIGTERM, end)
+            ours = True
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _run(words: list[str]) -> int:

@@ -186,19 +186,21 @@ def _copied(paths: list[str], output: str) -> list[str]:
         output = os.path.join(output, os.path.basename(paths[0]))
     folder = os.path.dirname(output)
     targets = [output, *(os.path.join(folder, os.path.basename(path)) for path in paths[1:])]
-    # The index last, as it is written too.
-    for path, target in reversed(list(zip(paths, targets))):
+    for path, target in zip(paths, targets):
         not_itself(path, target)
-        try:
-            os.makedirs(folder or ".", exist_ok=True)
-            with workroom(target) as room:
-                unfinished = os.path.join(room, os.path.basename(target))
+    try:
+        os.makedirs(folder or ".", exist_ok=True)
+    except OSError as error:
+        raise errors.from_os_error(error, folder) from error
+    with workroom(output) as room:
+        # The index last, as it is written too.
+        for path, target in reversed(list(zip(paths, targets))):
+            unfinished = os.path.join(room, os.path.basename(target))
+            try:
                 shutil.copyfile(path, unfinished)
                 os.replace(unfinished, target)
-        except OSError as error:
-            if isinstance(error, errors.DeathTensorsError):
-                raise
-            raise errors.from_os_error(error, target) from error
+            except OSError as error:
+                raise errors.from_os_error(error, target) from error
     return targets
 
 

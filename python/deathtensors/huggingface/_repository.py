@@ -10,7 +10,7 @@ from urllib.parse import quote
 from .. import __version__, errors
 from .._arguments import words
 from .._paths import expand_path
-from .._remote._hub_reference import endpoint
+from .._remote._hub_reference import PREFIXES, endpoint
 from .._remote._hub_words import Words
 from .._remote._token import token as find_token
 from ..remote import RemoteOptions
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .._paths import StrPath
 
 #: Where each kind of repository begins, in addresses.
-_PREFIXES = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 
 #: The token itself; None for the environment's or the stored login's, True for the
 #: same but refusing where there is none, False for nobody.
@@ -51,7 +50,7 @@ class Repository:
         token: Token = None,
     ) -> None:
         hub = _client()
-        if not isinstance(repo_type, str) or repo_type not in _PREFIXES:
+        if not isinstance(repo_type, str) or repo_type not in PREFIXES:
             raise errors.usage(
                 "there is no such kind of repository",
                 code="usage.option",
@@ -76,8 +75,6 @@ class Repository:
         #: The token to show, or False for nobody, so that the client looks for none.
         self.token: str | bool = find_token(RemoteOptions(token=token).token, hub) or False
         self.endpoint = endpoint()
-        #: What its refusals mean.
-        self.words = Words(self.endpoint, repo_type, repo_id, bool(self.token), "token=")
         self.api: Any = hub.HfApi(
             endpoint=self.endpoint,
             token=self.token,
@@ -88,12 +85,18 @@ class Repository:
     @property
     def name(self) -> str:
         """What people call it: ``hf://datasets/org/name``."""
-        return f"hf://{_PREFIXES[self.type]}{self.id}"
+        return f"hf://{PREFIXES[self.type]}{self.id}"
+
+    @property
+    def words(self) -> Words:
+        """What the Hub's refusals mean."""
+        # Made anew, since the id may get its namespace later.
+        return Words(self.endpoint, self.type, self.id, bool(self.token), "token=")
 
     @property
     def page(self) -> str:
         """Its page on the web."""
-        return f"{self.endpoint}/{_PREFIXES[self.type]}{self.id}"
+        return self.words.page
 
     def address(self, path: str, revision: str | None = None) -> str:
         """What opens a file by ranges: ``hf://org/name@commit/path``."""

@@ -2,28 +2,14 @@
 
 use deathtensors::Zstd;
 use deathtensors_core::{Code, Codec, check_frame};
+use deathtensors_fuzz::zstd;
 use deathtensors_wasm::Decoder;
 use std::path::Path;
 
-/// Whether ours accepts a frame. Then the reference library and ruzstd get the same bytes.
+/// Whether ours accepts a frame; the others must agree.
 fn judge(stored: &[u8], length: usize, what: &str) -> bool {
-    let (mut ours, mut theirs) = (vec![0; length], vec![0; length]);
-    let mine = Decoder.decode(stored, &mut ours);
-    let reference = Zstd.decode(stored, &mut theirs);
-    // Ours may be stricter about frames that nobody writes, never looser.
-    assert!(
-        mine.is_err() || reference.is_ok(),
-        "{what}: theirs {reference:?}"
-    );
-    if mine.is_err() {
-        return false;
-    }
-    assert!(ours == theirs, "{what}: other bytes");
-    let mut second = vec![0; length];
-    let written = ruzstd::decoding::FrameDecoder::new().decode_all(stored, &mut second);
-    let agrees = written.as_ref().is_ok_and(|&n| n == length) && second == ours;
-    assert!(agrees, "{what}: ruzstd differs: {written:?}");
-    true
+    println!("{what}"); // the last one shown is the one that failed
+    zstd::decode(stored, length).is_ok()
 }
 
 /// Ours and ruzstd accept the same, but that ruzstd leaves checksums to its caller.
@@ -32,10 +18,8 @@ fn agree(stored: &[u8], length: usize, what: &str) {
         return;
     }
     let refused = Decoder.decode(stored, &mut vec![0; length]).unwrap_err();
-    let written = ruzstd::decoding::FrameDecoder::new().decode_all(stored, &mut vec![0; length]);
-    let takes = written.as_ref().is_ok_and(|&n| n == length);
     assert!(
-        !takes || refused.code() == Code::FramesChecksum,
+        zstd::with_ruzstd(stored, length).is_none() || refused.code() == Code::FramesChecksum,
         "{what}: {refused}, ruzstd takes it"
     );
 }

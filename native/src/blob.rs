@@ -2,7 +2,7 @@
 
 use crate::codec::Zstd;
 use crate::error::{Error, Result};
-use crate::file::{STEP_BYTES, TensorFile};
+use crate::file::TensorFile;
 use crate::map::{Memory, make_present};
 use crate::source::memory;
 use deathtensors_core::{
@@ -10,7 +10,6 @@ use deathtensors_core::{
     check_frame,
 };
 use std::cell::RefCell;
-use std::io::Read;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -101,47 +100,11 @@ impl TensorFile {
         let wanted = self.within_limit(self.catalogue().data_bytes())?;
         let stored = self.source.read(&self.catalogue().blob())?;
         check_expansion(stored.len() as u64, wanted).map_err(refuse)?;
-        let broken = |e: std::io::Error| {
-            let reason = e.to_string();
-            let checksum = reason.to_ascii_lowercase().contains("checksum");
-            let code = if checksum {
-                Code::FramesChecksum
-            } else {
-                Code::FramesDecode
-            };
-            refuse(core::Error::new(code, "the compressed data cannot be decoded").found(reason))
-        };
-        let mut decoder = zstd::stream::read::Decoder::new(&*stored).map_err(broken)?;
         let mut out = memory(wanted)?;
-        let mut filled = 0;
-        while filled < out.len() {
-            let end = out.len().min(filled + STEP_BYTES as usize);
-            match out
-                .get_mut(filled..end)
-                .map_or(Ok(0), |part| decoder.read(part))
-                .map_err(broken)?
-            {
-                0 => break,
-                n => filled += n,
-            }
-        }
-        if (filled as u64) < wanted {
-            return Err(refuse(
-                core::Error::new(Code::FramesShort, "the compressed data ends early")
-                    .expected(format!("{wanted} bytes"))
-                    .found(format!("{filled} bytes")),
-            ));
-        }
-        match decoder.read(&mut [0]).map_err(broken)? {
-            0 => Ok(out),
-            _ => Err(refuse(
-                core::Error::new(
-                    Code::FramesInflate,
-                    "the compressed data holds more than the header declares",
-                )
-                .expected(format!("{wanted} bytes")),
-            )),
-        }
+        // At once and into its place: a stream would set a window aside, as long as the
+        // frame says.
+        Zstd.decode_frames(&stored, &mut out).map_err(refuse)?;
+        Ok(out)
     }
 
     /// Decodes a frame, or the part of it from `skip` on that `out` has room for.

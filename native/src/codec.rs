@@ -2,7 +2,9 @@
 
 use deathtensors_core::{Code, Codec, Error, Result};
 use std::cell::RefCell;
-use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound, get_error_name};
+use zstd::zstd_safe::{
+    CCtx, CParameter, DCtx, compress_bound, find_frame_compressed_size, get_error_name,
+};
 
 /// The codec of compressed blobs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,6 +53,21 @@ fn refusal(name: &str) -> Error {
 }
 
 impl Zstd {
+    /// Decodes frames, one after the other, that hold `out` together.
+    ///
+    /// # Errors
+    /// Those of [`Codec::decode`].
+    pub(crate) fn decode_frames(&self, stored: &[u8], out: &mut [u8]) -> Result<()> {
+        // The library calls a checksum that is cut off a wrong one.
+        let mut rest = stored;
+        while !rest.is_empty() {
+            let length =
+                find_frame_compressed_size(rest).map_err(|code| refusal(get_error_name(code)))?;
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        self.decode(stored, out)
+    }
+
     /// Compresses one frame, with its size and checksum, into `out`, replacing
     /// what was there. The result depends on nothing but `data` and `level`.
     ///

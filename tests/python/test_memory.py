@@ -207,3 +207,18 @@ def test_every_vector_stays_within_64_mebibytes_and_a_second(read: bool) -> None
     found = json.loads(run_python(code, VECTORS, json.dumps({"read": read})).stdout)
     assert found["files"] >= 300
     assert found["most"] <= 64 * MEBIBYTE
+
+
+WINDOW = """
+    with dt.open(path) as f:
+        f.keys()  # what is set up once
+    limit = status("VmSize") + (64 << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    with dt.open(path) as f:
+        print(sum(len(f.get_bytes(name)) for name in f.keys()))
+"""
+
+
+def test_no_room_is_set_aside_for_a_window_that_a_frame_declares() -> None:
+    vector = VECTORS / "valid" / "zstd_window_128_mib.deathtensors"
+    assert run_python(PRELUDE + WINDOW, vector, "{}").stdout.strip() == "116"

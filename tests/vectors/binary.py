@@ -194,13 +194,15 @@ def frame(
     blocks: bytes | None = None,
     content_size: int | None = None,
     sized: bool = True,
+    window: int = 17,
     checksum: bool = True,
     wrong_checksum: bool = False,
 ) -> bytes:
     """A zstd frame over ``data`` in raw blocks, or over the blocks given.
 
     ``sized`` writes the content size (``content_size``, or the data's own) as a
-    single-segment frame; otherwise a window of 128 KiB is declared.
+    single-segment frame; otherwise a window of 2 to the power of ``window`` bytes, 128 KiB,
+    is declared.
     """
     size = len(data) if content_size is None else content_size
     flag = 0 if size < 256 else 1 if size < 65792 else 2 if size < 1 << 32 else 3
@@ -208,7 +210,7 @@ def frame(
         descriptor = bytes([flag << 6 | 1 << 5 | int(checksum) << 2])
         descriptor += (size - 256 if flag == 1 else size).to_bytes(1 << flag, "little")
     else:
-        descriptor = bytes([int(checksum) << 2, 7 << 3])
+        descriptor = bytes([int(checksum) << 2, (window - 10) << 3])
     out = struct.pack("<I", 0xFD2FB528) + descriptor
     out += raw_blocks(data) if blocks is None else blocks
     if checksum:

@@ -379,6 +379,13 @@ def frames() -> Iterator[Vector]:
     )
     blob = W + counting(100)
     yield compressed("zstd_one_frame", "one frame, no table", two, blob, frame(blob))
+    yield compressed(
+        "zstd_window_128_mib",
+        "one frame, no table, that declares a window of 128 MiB",
+        two,
+        blob,
+        frame(blob, sized=False, window=27),
+    )
     pieces = [blob[:16], blob[16:70], blob[70:]]
     plain_frames = b"".join(map(frame, pieces))
     yield compressed("zstd_frames_no_table", "several frames, no table", two, blob, plain_frames)

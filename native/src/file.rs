@@ -25,7 +25,7 @@ pub struct TensorFile {
     /// Of this process, never given twice.
     pub(crate) id: u64,
     pub(crate) source: Source,
-    catalogue: Catalogue,
+    catalogue: Arc<Catalogue>,
     pub(crate) limits: Limits,
     /// With a pinned root: which tensors have been checked.
     checked: Option<Vec<AtomicBool>>,
@@ -92,18 +92,36 @@ impl TensorFile {
                 .map(|_| AtomicBool::new(false))
                 .collect()
         });
-        static COUNT: AtomicU64 = AtomicU64::new(0);
         Ok(Self {
+            checked,
+            ..Self::of(source, Arc::new(catalogue), options.limits)
+        })
+    }
+
+    fn of(source: Source, catalogue: Arc<Catalogue>, limits: Limits) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        Self {
             id: COUNT.fetch_add(1, Ordering::Relaxed),
             source,
             catalogue,
-            limits: options.limits,
-            checked,
+            limits,
+            checked: None,
             private: OnceLock::new(),
             walked: AtomicBool::new(false),
             blob: OnceLock::new(),
             opening: Mutex::new(()),
-        })
+        }
+    }
+
+    /// The same file, nothing of it checked, brought by another source.
+    pub(crate) fn brought_by(&self, ranges: Arc<dyn RangeSource>) -> Self {
+        let source = Source::elsewhere(self.path(), ranges);
+        let same = Self::of(source, self.catalogue.clone(), self.limits);
+        // A table that is refused is refused there too.
+        if let Ok(Some(table)) = self.frames() {
+            let _ = same.blob.set(Blob::frames(table));
+        }
+        same
     }
 
     /// Where the file was opened.

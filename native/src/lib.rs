@@ -35,6 +35,7 @@ mod gather;
 #[allow(unsafe_code)]
 mod map;
 mod options;
+mod overheard;
 mod remote;
 mod sharded;
 mod source;

@@ -209,6 +209,10 @@ impl TensorFile {
 
     /// A span of the uncompressed blob.
     pub(crate) fn read_data(&self, data: Range<u64>) -> Result<Data<'_>> {
+        // Nothing needs no frames, sound or not.
+        if data.is_empty() {
+            return Ok(Data::Borrowed(&[]));
+        }
         if let Some(range) = self.catalogue().locate(data.clone()) {
             return self.source.read(&range);
         }
@@ -241,6 +245,9 @@ impl TensorFile {
     ) -> Result<Vec<Part<'a>>> {
         let mut parts = Vec::new();
         for (span, (data, out)) in spans.enumerate() {
+            if data.is_empty() {
+                continue;
+            }
             if let Some(range) = self.catalogue().locate(data.clone()) {
                 let mut at = range.start;
                 for out in out.chunks_mut(STEP_BYTES as usize) {
@@ -424,6 +431,9 @@ impl TensorFile {
         progress: &mut dyn Progress,
         each: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
+        if data.is_empty() {
+            return Ok(());
+        }
         let frames = match self.is_compressed().then(|| self.blob()).transpose()? {
             Some(Blob::Frames(frames)) => frames,
             _ => {

@@ -262,8 +262,8 @@ impl TensorFile {
     ) -> Result<()> {
         if self.is_compressed() {
             found.frames = Some(true);
-            // Without tensors nothing else would look at the seek table.
-            if work.is_empty() {
+            // Without data nothing else would look at the seek table.
+            if work.iter().all(|(span, _)| span.0 == span.1) {
                 match self.blob() {
                     Err(e) if e.kind() != core::Kind::Io => {
                         found.frames = Some(false);

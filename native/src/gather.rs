@@ -7,7 +7,7 @@ use crate::map::{Memory, make_readable};
 use crate::options::Progress;
 use crate::remote::BATCH_BYTES;
 use crate::source::{Data, memory};
-use crate::threads::{num_threads, run, watched};
+use crate::threads::{num_threads, run, try_each, watched};
 use deathtensors_core::digest::Sha256;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -107,7 +107,7 @@ impl TensorFile {
             false => self.check_bytes(nth, memory),
         };
         watched(&mut Silent(progress), |_| {
-            nths.par_iter().zip(all).try_for_each(check)
+            try_each(nths.par_iter().zip(all), check)
         })?
     }
 
@@ -233,7 +233,7 @@ impl TensorFile {
         let each = |part| self.read_part(part);
         match parts.len() {
             0 | 1 => parts.into_iter().try_for_each(each),
-            _ => run(|| parts.into_par_iter().try_for_each(each)),
+            _ => run(|| try_each(parts.into_par_iter(), each)),
         }
     }
 
@@ -311,7 +311,7 @@ impl TensorFile {
         }
         let groups = grouped(parts, place);
         watched(progress, |tally| {
-            groups.into_par_iter().try_for_each(|group| {
+            try_each(groups.into_par_iter(), |group| {
                 let bytes = group.iter().map(|part| part.out.len() as u64).sum();
                 group.into_iter().try_for_each(named)?;
                 (&mut &*tally).advance(bytes)
@@ -369,7 +369,7 @@ impl TensorFile {
             };
             match alone {
                 true => batch.into_iter().try_for_each(take)?,
-                false => run(|| batch.into_par_iter().try_for_each(take))?,
+                false => run(|| try_each(batch.into_par_iter(), take))?,
             }
             progress.advance(bytes)?;
         }
@@ -494,7 +494,7 @@ impl TensorFile {
             if group.len() == 1 {
                 group.zip(&mut buffers).try_for_each(decode)?;
             } else {
-                run(|| group.into_par_iter().zip(&mut buffers).try_for_each(decode))?;
+                run(|| try_each(group.into_par_iter().zip(&mut buffers), decode))?;
             }
             for piece in &buffers {
                 each(piece)?;

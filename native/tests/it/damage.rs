@@ -339,3 +339,40 @@ fn an_empty_tensor_is_read_whatever_the_seek_table_is_like() {
     assert_eq!(found.frames, Some(false));
     assert_eq!(found.errors[0].code(), Code::FramesTable);
 }
+
+/// Frames are decoded by several threads, whichever comes first.
+#[test]
+fn of_several_faults_the_first_in_the_file_is_told_every_time() {
+    const FRAMES: usize = 64;
+    const LENGTH: usize = 100_000;
+    let frames: Vec<_> = (0..FRAMES)
+        .map(|nth| {
+            let mut stored = sized(&noise(LENGTH, nth as u64));
+            let end = stored.len();
+            match nth {
+                0..5 => {}
+                5 => stored[end - 1] ^= 1,          // a checksum
+                _ => stored = sized(&noise(10, 1)), // too short
+            }
+            (stored, LENGTH)
+        })
+        .collect();
+    let bytes = file(
+        &entry("a", 0, FRAMES * LENGTH),
+        COMPRESSED,
+        &blob_of(&frames),
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.deathtensors");
+    fs::write(&path, &bytes).unwrap();
+    for _ in 0..20 {
+        let file = TensorFile::open(&path).unwrap();
+        let codes = [
+            file.read("a").unwrap_err().code(),
+            file.read_many(&[0], &mut ()).unwrap_err().code(),
+            file.digest(0).unwrap_err().code(),
+            file.verify(&mut ()).unwrap().errors[0].code(),
+        ];
+        assert_eq!(codes, [Code::FramesChecksum; 4]);
+    }
+}

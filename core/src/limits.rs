@@ -41,7 +41,8 @@ macro_rules! limits {
                 meaning: concat!($($doc),+),
             },)+];
 
-            const NAMES: &'static [&'static str] = &[$(stringify!($name),)+];
+            /// All names, each after a comma.
+            const NAMES: &'static str = concat!($(", ", stringify!($name)),+);
 
             fn slot(&mut self, name: &str) -> Option<&mut u64> {
                 match name {
@@ -93,8 +94,9 @@ impl Limits {
         match self.slot(name) {
             Some(slot) => *slot = value,
             None => {
+                let names = Self::NAMES.get(2..).unwrap_or_default();
                 return Err(Error::new(Code::UsageOption, "there is no such limit")
-                    .expected(format!("one of {}", Self::NAMES.join(", ")))
+                    .expected(format!("one of {names}"))
                     .found(format!("'{name}'")));
             }
         }

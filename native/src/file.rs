@@ -150,8 +150,8 @@ impl TensorFile {
     /// A tensor's bytes: a view where that is possible, else a copy.
     ///
     /// # Errors
-    /// `not_found.tensor`, the `frames.*` codes, `integrity.tensor` when a root is
-    /// pinned, `io.failed`.
+    /// `not_found.tensor`, the `frames.*` codes, `limit.memory` when a copy would be more
+    /// than the limit, `integrity.tensor` when a root is pinned, `io.failed`.
     pub fn read(&self, name: &str) -> Result<Data<'_>> {
         let nth = self.position(name)?;
         if self.must_check(nth) {
@@ -159,7 +159,17 @@ impl TensorFile {
         }
         self.ensure_checked(nth)?;
         let data = self.tensor(nth)?.data();
-        self.read_data(data).map_err(|e| e.tensor(name))
+        self.read_affordable(name, data)
+    }
+
+    fn read_affordable(&self, name: &str, data: Range<u64>) -> Result<Data<'_>> {
+        let read = || {
+            if !self.is_at_hand(&data)? {
+                self.check_spans([(data.clone(), name)], 0)?;
+            }
+            self.read_data(data.clone())
+        };
+        read().map_err(|e| e.tensor(name))
     }
 
     /// The bytes of rows `start..start + count` of the tensor's first axis.
@@ -173,7 +183,7 @@ impl TensorFile {
             return Ok(Data::Owned(self.read_owned(nth, data)?));
         }
         self.ensure_checked(nth)?;
-        self.read_data(data).map_err(|e| e.tensor(name))
+        self.read_affordable(name, data)
     }
 
     /// Fills `out`, which must be as long as the tensor.

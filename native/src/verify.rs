@@ -37,6 +37,12 @@ pub struct Verification {
 /// Start and end of some data, and which tensors have it.
 type Span = ((u64, u64), Vec<usize>);
 
+/// Whether an error is about the bytes, rather than about reading them: the system
+/// refused, or a limit of the caller's.
+fn is_damage(error: &Error) -> bool {
+    !matches!(error.kind(), core::Kind::Io | core::Kind::Limit)
+}
+
 impl Verification {
     /// Whether nothing disagrees.
     pub fn is_sound(&self) -> bool {
@@ -54,7 +60,7 @@ impl TensorFile {
     /// cores. Disagreements are collected, not returned as errors.
     ///
     /// # Errors
-    /// `io.*` when the file cannot be read, or the progress cancels.
+    /// `io.*` when the file cannot be read, or the progress cancels; the `limit.*` codes.
     pub fn verify(&self, progress: &mut dyn Progress) -> Result<Verification> {
         let header = self.header();
         let mut found = Verification {
@@ -173,12 +179,14 @@ impl TensorFile {
                     let digests = all.par_iter().map(|bytes| Ok(sha256(bytes)));
                     digests.collect::<Vec<_>>()
                 })),
-                Some(Err(e)) if e.kind() == core::Kind::Io => return Err(e),
+                Some(Err(e)) if !is_damage(&e) => return Err(e),
                 // Too long to be held; or one is damaged, and it has to be found.
                 _ => {
                     for &nth in batch {
                         match self.digest_with(nth, progress) {
-                            Err(e) if e.kind() == core::Kind::Io => return Err(e),
+                            Err(e) if !is_damage(&e) => {
+                                return Err(e.tensor(self.tensor(nth)?.name));
+                            }
                             digest => out.push(digest),
                         }
                     }
@@ -265,7 +273,7 @@ impl TensorFile {
             // Without data nothing else would look at the seek table.
             if work.iter().all(|(span, _)| span.0 == span.1) {
                 match self.blob() {
-                    Err(e) if e.kind() != core::Kind::Io => {
+                    Err(e) if is_damage(&e) => {
                         found.frames = Some(false);
                         found.errors.push(e);
                     }
@@ -299,8 +307,9 @@ impl TensorFile {
                     }
                     None
                 }
-                (Err(e), _) if e.kind() == core::Kind::Io => {
-                    return Err(Error::new(e.code(), e.detail().message()).at(self.path()));
+                (Err(e), _) if !is_damage(e) => {
+                    let detail = e.detail().clone();
+                    return Err(Error::from(detail.tensor(tensor.name)).at(self.path()));
                 }
                 (Err(e), _) => {
                     found.frames = Some(false);

@@ -64,6 +64,8 @@ class DtFile(Reader):
             asked for and holds no mapping, for network file systems; "auto" chooses.
         limits: other limits than the usual, by name, such as
             ``{"header_bytes": 1_000_000}``; ``deathtensors.LIMITS`` has the usual ones.
+            ``memory_bytes`` bounds what each call may set aside for copies; views of a
+            mapped file are none.
         remote: how remote files are read, a ``deathtensors.remote.RemoteOptions`` or a
             mapping of its fields, such as ``{"token": "hf_…"}``. Local files ignore it.
 
@@ -214,7 +216,9 @@ class DtFile(Reader):
 
     def get_all_bytes(self) -> dict[str, bytes]:
         """A copy of every tensor's bytes, by name."""
-        return {name: self._raw.get_bytes(name) for name in self}
+        names = self.keys()
+        self._raw.check_copies(names)
+        return {name: self._raw.get_bytes(name) for name in names}
 
     def all_stats(self, *, progress: Progress | None = None) -> dict[str, dict[str, Any]]:
         """``stats()`` of every tensor, by name, on all cores."""

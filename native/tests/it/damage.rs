@@ -334,7 +334,13 @@ fn an_empty_tensor_is_read_whatever_the_seek_table_is_like() {
     assert_eq!(file.read_many(&[0], &mut ()).unwrap()[0].len(), 0);
     assert!(file.stats("empty").is_ok());
     file.read_into("empty", &mut []).unwrap();
-    deathtensors::to_safetensors(&path, folder.path().join("out"), &mut ()).unwrap();
+    deathtensors::to_safetensors(
+        &path,
+        folder.path().join("out"),
+        &OpenOptions::default(),
+        &mut (),
+    )
+    .unwrap();
     let found = file.verify(&mut ()).unwrap();
     assert_eq!(found.frames, Some(false));
     assert_eq!(found.errors[0].code(), Code::FramesTable);

@@ -1,8 +1,8 @@
 //! Files whose bytes somebody else brings, against the same files on the disk.
 
 use deathtensors::{
-    Code, Dtype, Error, OpenOptions, Piece, Progress, RangeSource, Result, TensorFile, TensorSpec,
-    TensorWriter, Verification, WriteOptions,
+    Code, Dtype, Error, Limits, OpenOptions, Piece, Progress, RangeSource, Result, TensorFile,
+    TensorSpec, TensorWriter, Verification, WriteOptions,
 };
 use std::fs;
 use std::ops::Range;
@@ -392,14 +392,22 @@ fn safetensors_are_converted_without_being_stored() {
     let path = folder.path().join("m.deathtensors");
     let all = write(&path, &write_options(None, false, false));
     let safe = folder.path().join("m.safetensors");
-    deathtensors::to_safetensors(&path, &safe, &mut ()).unwrap();
+    deathtensors::to_safetensors(&path, &safe, &OpenOptions::default(), &mut ()).unwrap();
     for (compress, digests) in [(None, false), (Some(3), true)] {
         let options = write_options(compress, false, digests);
         let (here, there) = (folder.path().join("here"), folder.path().join("there"));
-        deathtensors::from_safetensors(&safe, &here, &options, &mut ()).unwrap();
+        deathtensors::from_safetensors(&safe, &here, &options, &Limits::DEFAULT, &mut ()).unwrap();
         let source = Counting::of(&safe);
         let (name, to) = ("elsewhere", &there);
-        deathtensors::from_safetensors_ranges(name, source.clone(), to, &options, &mut ()).unwrap();
+        deathtensors::from_safetensors_ranges(
+            name,
+            source.clone(),
+            to,
+            &options,
+            &Limits::DEFAULT,
+            &mut (),
+        )
+        .unwrap();
         assert_eq!(fs::read(&here).unwrap(), fs::read(&there).unwrap());
         // Its head once more, at most.
         assert!(source.brought() <= source.len() + (64 << 10));

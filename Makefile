@@ -28,7 +28,7 @@ demo: .viewer ## convert real weights there and back, and look at them (a few mi
 .PHONY: test
 test: ## install what it needs, then check everything
 	@date -u '+started %Y-%m-%d %H:%M:%S UTC'
-	@$(MAKE) .venv .rust-lint .ruff rust
+	@$(MAKE) .venv .rust-lint .ruff rust fuzz
 	@$(MAKE) python .types sdist web
 	@$(STEP) "demo" tests/tools/demo.sh
 	@date -u '+all passed %Y-%m-%d %H:%M:%S UTC'
@@ -56,7 +56,7 @@ faults: .package ## cut every way of writing at every step, and count; the table
 
 .PHONY: fuzz
 fuzz: ## look for input that breaks a property, ARGS="SECONDS [TARGET …]"; the table is in build/fuzz.md
-	@$(STEP) "fuzzers" bash -c 'set -o pipefail; tests/tools/fuzz.sh $(or $(ARGS),60) | tee build/fuzz.md'
+	@$(STEP) "fuzzers, $(or $(firstword $(ARGS)),60) s each" bash -c 'set -o pipefail; tests/tools/fuzz.sh $(or $(ARGS),60) | tee build/fuzz.md'
 	@cat build/fuzz.md
 
 .PHONY: sdist

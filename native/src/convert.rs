@@ -121,7 +121,8 @@ fn parse(source: &Source) -> Result<Safetensors> {
     if let Some(json) = first.get(8..8 + length as usize) {
         return Ok(safetensors::parse(json, source.len, &limits)?);
     }
-    let json = source.read(&(8..8 + length))?;
+    let mut json = memory(length)?;
+    source.copy_into(8, &mut json)?;
     Ok(safetensors::parse(&json, source.len, &limits)?)
 }
 

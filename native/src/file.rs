@@ -2,7 +2,7 @@
 
 use crate::blob::Blob;
 use crate::error::{Error, Result};
-use crate::map::PrivateMapping;
+use crate::map::{Memory, PrivateMapping};
 use crate::options::{OpenOptions, Progress};
 use crate::remote::RangeSource;
 use crate::source::{Data, Source, memory};
@@ -25,7 +25,7 @@ pub struct TensorFile {
     /// Of this process, never given twice.
     pub(crate) id: u64,
     pub(crate) source: Source,
-    catalogue: Catalogue,
+    catalogue: Arc<Catalogue>,
     pub(crate) limits: Limits,
     /// With a pinned root: which tensors have been checked.
     checked: Option<Vec<AtomicBool>>,
@@ -75,10 +75,13 @@ impl TensorFile {
     }
 
     fn over(source: Source, options: &OpenOptions) -> Result<Self> {
-        let catalogue = open_by_reading(&source, options.limits)?;
+        let (catalogue, head) = open_by_reading(&source, options.limits)?;
         if let Some(root) = &options.root {
-            let header = source.read(&catalogue.header_range())?;
-            catalogue.check_root(&header, Some(root))?;
+            // The very bytes that the catalogue was made of: read once more, they might be
+            // others by now.
+            let range = catalogue.header_range();
+            let header = head.get(range.start as usize..range.end as usize);
+            catalogue.check_root(header.unwrap_or_default(), Some(root))?;
             if let Some(bare) = catalogue.header().tensors().find(|t| t.sha256.is_none()) {
                 return Err(Error::new(
                     Code::IntegrityRoot,
@@ -92,18 +95,36 @@ impl TensorFile {
                 .map(|_| AtomicBool::new(false))
                 .collect()
         });
-        static COUNT: AtomicU64 = AtomicU64::new(0);
         Ok(Self {
+            checked,
+            ..Self::of(source, Arc::new(catalogue), options.limits)
+        })
+    }
+
+    fn of(source: Source, catalogue: Arc<Catalogue>, limits: Limits) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        Self {
             id: COUNT.fetch_add(1, Ordering::Relaxed),
             source,
             catalogue,
-            limits: options.limits,
-            checked,
+            limits,
+            checked: None,
             private: OnceLock::new(),
             walked: AtomicBool::new(false),
             blob: OnceLock::new(),
             opening: Mutex::new(()),
-        })
+        }
+    }
+
+    /// The same file, nothing of it checked, brought by another source.
+    pub(crate) fn brought_by(&self, ranges: Arc<dyn RangeSource>) -> Self {
+        let source = Source::elsewhere(self.path(), ranges);
+        let same = Self::of(source, self.catalogue.clone(), self.limits);
+        // A table that is refused is refused there too.
+        if let Ok(Some(table)) = self.frames() {
+            let _ = same.blob.set(Blob::frames(table));
+        }
+        same
     }
 
     /// Where the file was opened.
@@ -339,14 +360,14 @@ impl TensorFile {
 }
 
 /// Reads the header, never through the map: there the system would read a great deal
-/// around it first.
-fn open_by_reading(source: &Source, limits: Limits) -> Result<Catalogue> {
+/// around it first. Comes with the bytes that it read, from the file's start on.
+fn open_by_reading(source: &Source, limits: Limits) -> Result<(Catalogue, Memory)> {
     let mut opening = Opening::new(source.len, limits);
     let mut held = memory(source.head_bytes())?;
     source.copy_into(0, &mut held)?;
     loop {
         let need = match opening.feed(0, &held)? {
-            Step::Ready(catalogue) => return Ok(catalogue),
+            Step::Ready(catalogue) => return Ok((catalogue, held)),
             Step::More(need) => need,
         };
         let mut more = memory(need.end)?;

@@ -7,7 +7,7 @@ use crate::map::{Memory, make_readable};
 use crate::options::Progress;
 use crate::remote::BATCH_BYTES;
 use crate::source::{Data, memory};
-use crate::threads::{num_threads, run, watched};
+use crate::threads::{num_threads, run, try_each, watched};
 use deathtensors_core::digest::Sha256;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -107,7 +107,7 @@ impl TensorFile {
             false => self.check_bytes(nth, memory),
         };
         watched(&mut Silent(progress), |_| {
-            nths.par_iter().zip(all).try_for_each(check)
+            try_each(nths.par_iter().zip(all), check)
         })?
     }
 
@@ -209,6 +209,10 @@ impl TensorFile {
 
     /// A span of the uncompressed blob.
     pub(crate) fn read_data(&self, data: Range<u64>) -> Result<Data<'_>> {
+        // Nothing needs no frames, sound or not.
+        if data.is_empty() {
+            return Ok(Data::Borrowed(&[]));
+        }
         if let Some(range) = self.catalogue().locate(data.clone()) {
             return self.source.read(&range);
         }
@@ -229,7 +233,7 @@ impl TensorFile {
         let each = |part| self.read_part(part);
         match parts.len() {
             0 | 1 => parts.into_iter().try_for_each(each),
-            _ => run(|| parts.into_par_iter().try_for_each(each)),
+            _ => run(|| try_each(parts.into_par_iter(), each)),
         }
     }
 
@@ -241,6 +245,9 @@ impl TensorFile {
     ) -> Result<Vec<Part<'a>>> {
         let mut parts = Vec::new();
         for (span, (data, out)) in spans.enumerate() {
+            if data.is_empty() {
+                continue;
+            }
             if let Some(range) = self.catalogue().locate(data.clone()) {
                 let mut at = range.start;
                 for out in out.chunks_mut(STEP_BYTES as usize) {
@@ -304,7 +311,7 @@ impl TensorFile {
         }
         let groups = grouped(parts, place);
         watched(progress, |tally| {
-            groups.into_par_iter().try_for_each(|group| {
+            try_each(groups.into_par_iter(), |group| {
                 let bytes = group.iter().map(|part| part.out.len() as u64).sum();
                 group.into_iter().try_for_each(named)?;
                 (&mut &*tally).advance(bytes)
@@ -362,7 +369,7 @@ impl TensorFile {
             };
             match alone {
                 true => batch.into_iter().try_for_each(take)?,
-                false => run(|| batch.into_par_iter().try_for_each(take))?,
+                false => run(|| try_each(batch.into_par_iter(), take))?,
             }
             progress.advance(bytes)?;
         }
@@ -424,6 +431,9 @@ impl TensorFile {
         progress: &mut dyn Progress,
         each: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
+        if data.is_empty() {
+            return Ok(());
+        }
         let frames = match self.is_compressed().then(|| self.blob()).transpose()? {
             Some(Blob::Frames(frames)) => frames,
             _ => {
@@ -484,7 +494,7 @@ impl TensorFile {
             if group.len() == 1 {
                 group.zip(&mut buffers).try_for_each(decode)?;
             } else {
-                run(|| group.into_par_iter().zip(&mut buffers).try_for_each(decode))?;
+                run(|| try_each(group.into_par_iter().zip(&mut buffers), decode))?;
             }
             for piece in &buffers {
                 each(piece)?;

@@ -35,6 +35,7 @@ mod gather;
 #[allow(unsafe_code)]
 mod map;
 mod options;
+mod overheard;
 mod remote;
 mod sharded;
 mod source;
@@ -55,7 +56,7 @@ pub use deathtensors_core::{
 };
 pub use error::{Error, Result};
 pub use file::TensorFile;
-pub use map::{Memory, PrivateMapping};
+pub use map::{ForeignMemory, Memory, PrivateMapping};
 pub use options::{Backend, OpenOptions, Progress};
 pub use remote::{Piece, RangeSource};
 pub use sharded::{ShardedFile, ShardedWriter};

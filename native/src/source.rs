@@ -89,6 +89,14 @@ impl Source {
         }
     }
 
+    /// Who brings the bytes, where somebody does.
+    pub fn ranges(&self) -> Option<&Arc<dyn RangeSource>> {
+        match &self.place {
+            Place::Here { .. } => None,
+            Place::Elsewhere(ranges) => Some(ranges),
+        }
+    }
+
     /// Whether bytes are dear, and asked for in few large requests on the calling thread.
     pub fn is_elsewhere(&self) -> bool {
         matches!(self.place, Place::Elsewhere(_))

@@ -3,12 +3,15 @@
 use crate::error::{Error, Result};
 use crate::file::{STEP_BYTES, TensorFile};
 use crate::options::Progress;
+use crate::overheard::{Overheard, WithHashed};
+use crate::remote::RangeSource;
 use crate::threads::{num_threads, run, watched};
 use deathtensors_core as core;
 use deathtensors_core::digest::{Digest, Sha256, footer_differs, hex, sha256, tensor_differs};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -84,12 +87,11 @@ impl TensorFile {
         let footed_bytes = footed.as_ref().map_or(0, |r| r.end - r.start);
         let bytes = |(span, _): &Span| span.1 - span.0;
         progress.start(footed_bytes + work.iter().map(bytes).sum::<u64>());
-        // The footer is one long chain, so that it keeps a thread to itself.
-        if self.source.is_elsewhere() {
-            let footer = footed.map(|range| self.hash_range(range, progress));
-            let digests = self.digests_of_brought(&mut work, progress)?;
-            return self.conclude(&work, digests, footer.transpose(), found);
+        if let Some(ranges) = self.source.ranges() {
+            let (footer, digests) = self.read_once(ranges, footed, &mut work, progress)?;
+            return self.conclude(&work, digests, Ok(footer), found);
         }
+        // The footer is one long chain, so that it keeps a thread to itself.
         let (footer, digests) = watched(progress, |tally| {
             rayon::join(
                 || {
@@ -127,6 +129,28 @@ impl TensorFile {
             found.errors.extend(differs);
         }
         Ok(found)
+    }
+
+    /// The digests of `footed` and of the spans, of bytes that are brought once for both.
+    fn read_once(
+        &self,
+        ranges: &Arc<dyn RangeSource>,
+        footed: Option<Range<u64>>,
+        work: &mut [Span],
+        progress: &mut dyn Progress,
+    ) -> Result<(Option<Digest>, Vec<Result<Digest>>)> {
+        let Some(footed) = footed else {
+            return Ok((None, self.digests_of_brought(work, progress)?));
+        };
+        let path = self.path().to_path_buf();
+        let overheard = Arc::new(Overheard::new(ranges.clone(), path, footed));
+        let same = self.brought_by(overheard.clone());
+        let mut both = WithHashed {
+            progress,
+            overheard: &overheard,
+        };
+        let digests = same.digests_of_brought(work, &mut both)?;
+        Ok((Some(overheard.finish(progress)?), digests))
     }
 
     /// Digests of the spans, which are put into the order of the data: small tensors are
@@ -238,8 +262,8 @@ impl TensorFile {
     ) -> Result<()> {
         if self.is_compressed() {
             found.frames = Some(true);
-            // Without tensors nothing else would look at the seek table.
-            if work.is_empty() {
+            // Without data nothing else would look at the seek table.
+            if work.iter().all(|(span, _)| span.0 == span.1) {
                 match self.blob() {
                     Err(e) if e.kind() != core::Kind::Io => {
                         found.frames = Some(false);

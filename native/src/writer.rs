@@ -11,6 +11,7 @@ use deathtensors_core::{
     self as core, Code, FrameTable, Limits, TensorSpec, WriteOptions, WritePlan,
 };
 use rayon::prelude::*;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -371,10 +372,26 @@ enum Job<'a> {
 }
 
 impl Job<'_> {
-    fn bytes(&self) -> &[u8] {
+    /// Lends bytes that nobody changes. What the caller holds may be written to meanwhile,
+    /// and zstd reads it more than once: the frame would hold one thing, and its checksum be
+    /// of another.
+    fn still<T>(&self, work: impl FnOnce(&[u8]) -> T) -> T {
+        thread_local! {
+            static COPY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        /// Longer frames are not kept room for in every thread.
+        const KEPT: usize = 4 << 20;
         match self {
-            Self::Owned(bytes) => bytes,
-            Self::Borrowed(bytes) => bytes,
+            Self::Owned(bytes) => work(bytes),
+            Self::Borrowed(bytes) if bytes.len() > KEPT => {
+                let copy = bytes.to_vec();
+                work(&copy)
+            }
+            Self::Borrowed(bytes) => COPY.with_borrow_mut(|copy| {
+                copy.clear();
+                copy.extend_from_slice(bytes);
+                work(copy)
+            }),
         }
     }
 }
@@ -573,8 +590,10 @@ impl FrameSink {
             after.resize_with(batch.len(), Default::default);
             after.truncate(batch.len());
             let compress = |(job, (data, stored)): (&Job<'_>, &mut (u64, Vec<u8>))| {
-                *data = job.bytes().len() as u64;
-                Zstd.encode(job.bytes(), level, stored)
+                job.still(|bytes| {
+                    *data = bytes.len() as u64;
+                    Zstd.encode(bytes, level, stored)
+                })
             };
             let (compressed, stored) = match batch {
                 [job] => (

@@ -18,6 +18,7 @@ from ._elsewhere import (
 )
 from ._paths import expand_path
 from ._reader import Reader
+from ._spelling import spelled
 from ._text import human_bytes, human_count, plural, printable
 
 TYPE_CHECKING = False
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from ._paths import StrPath
     from ._remote import Transfer
 
-#: What the index of a sharded model is, and who reads it.
-INDEX_HINT = "the index of a sharded model, without tensors of its own: open_sharded() reads it"
 
 #: How many rows a notebook shows of a file.
 _NOTEBOOK_ROWS = 50
@@ -132,7 +131,7 @@ class DtFile(Reader):
         if type(name) is not str or not name.isascii():
             looked_up(name)
         if self._is_index:
-            raise errors.no_tensor(name, INDEX_HINT)
+            raise errors.no_tensor(name, _index_hint())
         return self._raw
 
     def _files(self) -> Iterator[File]:
@@ -237,7 +236,7 @@ class DtFile(Reader):
         if self.closed:
             return f"<deathtensors.DtFile {self.path!r}, closed>"
         if self._is_index:
-            return f"<deathtensors.DtFile {self.path!r}, {INDEX_HINT}>"
+            return f"<deathtensors.DtFile {self.path!r}, {_index_hint()}>"
         return f"<deathtensors.DtFile {self.path!r} with {plural(len(self), 'tensor')}>"
 
     def _repr_html_(self) -> str:
@@ -318,4 +317,9 @@ def open(
 def warn_of_index(file: DtFile) -> None:
     """Tell who opened an index as a file that nothing is in it."""
     if file._is_index:
-        warnings.warn(f"{printable(file.path)} is {INDEX_HINT}", stacklevel=3)
+        warnings.warn(f"{printable(file.path)} is {_index_hint()}", stacklevel=3)
+
+
+def _index_hint() -> str:
+    what = "the index of a sharded model, without tensors of its own"
+    return f"{what}: {spelled('read an index')}"

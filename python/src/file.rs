@@ -475,9 +475,7 @@ fn view(
     }
     file.ensure_checked_with(nth, progress)?;
     if !writable {
-        return Ok(Buffer::from_file(file.clone(), |file| {
-            file.borrow(nth, data)
-        }));
+        return Ok(Buffer::from_file(file.clone(), nth, data.clone()));
     }
     let align = file.tensor(nth)?.dtype.alignment();
     let found = file.view(nth, data, align)?;

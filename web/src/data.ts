@@ -109,6 +109,8 @@ export class Data {
     signal?: AbortSignal,
     watch?: Watch,
   ): AsyncGenerator<Uint8Array> {
+    // Nothing needs no frames, sound or not.
+    if (spans.every(([start, end]) => start === end)) return;
     await this.table(signal);
     const pieces: Piece[] = [];
     for (const piece of spans.flatMap((span) => this.#plan(span))) {

@@ -16,5 +16,6 @@ mod round_trip;
 mod seekable;
 mod sharded;
 mod support;
+mod threads;
 mod together;
 mod verify;

@@ -1,10 +1,13 @@
 //! Opening with a root: only the right file, and only its right bytes.
 
 use crate::support::{Model, With, backend, flip, refused};
-use deathtensors::core::digest::Digest;
-use deathtensors::{Backend, Code, Dtype, OpenOptions, TensorFile};
+use deathtensors::core::digest::{Digest, hex};
+use deathtensors::{Backend, Code, Dtype, OpenOptions, Piece, RangeSource, TensorFile};
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn model() -> Model {
     Model::default()
@@ -185,4 +188,58 @@ fn a_tampered_frame_is_refused_even_when_it_is_a_sound_frame() {
         refused(file.read("tied"), Code::IntegrityTensor);
         assert!(*file.read("c").unwrap() == *model().data[2]);
     }
+}
+
+/// Brings one content at first, and another later.
+#[derive(Debug)]
+struct Turncoat {
+    first: Vec<u8>,
+    later: Vec<u8>,
+    calls: AtomicUsize,
+}
+
+impl RangeSource for Turncoat {
+    fn len(&self) -> u64 {
+        self.first.len() as u64
+    }
+
+    fn fetch(&self, ranges: &[Range<u64>]) -> deathtensors::Result<Vec<Piece>> {
+        let bytes = match self.calls.fetch_add(1, Ordering::Relaxed) {
+            0 => &self.first,
+            _ => &self.later,
+        };
+        let piece = |range: &Range<u64>| {
+            let part = &bytes[range.start as usize..range.end as usize];
+            Box::new(part.to_vec()) as Piece
+        };
+        Ok(ranges.iter().map(piece).collect())
+    }
+}
+
+/// A header that was changed while it was parsed, and was put back before its root is asked
+/// for, would bring digests of its own choice.
+#[test]
+fn the_root_is_of_the_header_that_was_parsed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.deathtensors");
+    model().write(&path, &With::DIGESTS.options());
+    let root = root(&path);
+    let right = fs::read(&path).unwrap();
+    let digest = hex(&TensorFile::open(&path).unwrap().digest(0).unwrap());
+    let at = right
+        .windows(digest.len())
+        .position(|bytes| bytes == digest.as_bytes())
+        .unwrap();
+    let mut wrong = right.clone();
+    wrong[at] = if wrong[at] == b'0' { b'1' } else { b'0' };
+    let open = |first: &[u8]| {
+        let source = Turncoat {
+            first: first.to_vec(),
+            later: right.clone(),
+            calls: AtomicUsize::new(0),
+        };
+        TensorFile::open_ranges(&path, Arc::new(source), &options(root, Backend::Auto))
+    };
+    model().assert_in(&open(&right).unwrap());
+    refused(open(&wrong), Code::IntegrityRoot);
 }

@@ -21,7 +21,7 @@ export CARGO_PROFILE_RELEASE_LTO=off
 if [[ ! -x $tools/bin/cargo-fuzz ]] || [[ $("$tools/bin/cargo-fuzz" --version) != *"$version" ]]; then
   cargo install cargo-fuzz --version "=$version" --locked --root "$tools"
 fi
-cargo run --quiet --package deathtensors-fuzz --bin seeds -- tests/vectors "$out/seeds"
+cargo run --quiet --locked --package deathtensors-fuzz --bin seeds -- tests/vectors "$out/seeds"
 targets=("$@")
 if [[ ${#targets[@]} -eq 0 ]]; then
   mapfile -t targets < <(ls "$out/seeds")

@@ -2,7 +2,7 @@
 
 use crate::support::{Model, With, flip, names_in, refused};
 use deathtensors::core::digest::Digest;
-use deathtensors::{Code, Dtype, OpenOptions, ShardedFile, ShardedWriter, TensorFile};
+use deathtensors::{Code, Dtype, OpenOptions, Result, ShardedFile, ShardedWriter, TensorFile};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,11 @@ fn model() -> Model {
 }
 
 const MOST: u64 = 2500;
+
+fn create(path: &Path, model: &Model) -> Result<ShardedWriter> {
+    let (specs, metadata) = (model.specs.clone(), model.metadata.clone());
+    ShardedWriter::create(path, specs, metadata, MOST, With::PLAIN.options())
+}
 
 fn start(path: &Path, model: &Model, with: With) -> ShardedWriter {
     let (specs, metadata) = (model.specs.clone(), model.metadata.clone());
@@ -372,4 +377,31 @@ fn verifying_checks_each_shards_footer_when_it_is_opened() {
     flip(&path, fs::metadata(&path).unwrap().len() - 1);
     let damaged = ShardedFile::open(&path, &OpenOptions::default(), true);
     refused(damaged, Code::IntegrityFooter);
+}
+
+#[test]
+fn shards_of_another_model_are_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bare, named) = (
+        folder.path().join("m"),
+        folder.path().join("m.deathtensors"),
+    );
+    for (first, second) in [(&bare, &named), (&named, &bare)] {
+        write(first, &model(), With::PLAIN);
+        let before = names_in(folder.path());
+        let other = create(second, &model());
+        let error = refused(other, Code::UsageValue);
+        assert!(error.to_string().contains(&first.display().to_string()));
+        assert_eq!(names_in(folder.path()), before);
+        // The same model again is fine.
+        write(first, &model(), With::PLAIN);
+        fs::remove_file(first).unwrap();
+    }
+    // Names that an index could not tell apart.
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        let odd = folder.path().join(std::ffi::OsStr::from_bytes(b"s\xff"));
+        refused(create(&odd, &model()), Code::UsageValue);
+    }
 }

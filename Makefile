@@ -14,11 +14,11 @@ export PYO3_PYTHON := $(VENV)/bin/python
 .PHONY: help
 help: ## show this list
 	@echo "deathtensors: make TARGET   (V=1 shows what each step says; PYTHON=… names the interpreter)"
-	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
 
 .PHONY: build
 build: .venv .viewer ## build everything and install the package into build/venv
-	@$(STEP) "cargo build" cargo build --workspace --release
+	@$(STEP) "cargo build" bash -c '. tests/tools/release_env.sh && cargo build --locked --workspace --release'
 	@$(STEP) "package into build/venv" tests/tools/venv.sh package
 
 .PHONY: demo
@@ -28,7 +28,7 @@ demo: .viewer ## convert real weights there and back, and look at them (a few mi
 .PHONY: test
 test: ## install what it needs, then check everything
 	@date -u '+started %Y-%m-%d %H:%M:%S UTC'
-	@$(MAKE) .venv .rust-lint .ruff rust
+	@$(MAKE) .venv .rust-lint .ruff rust fuzz
 	@$(MAKE) python .types sdist web
 	@$(STEP) "demo" tests/tools/demo.sh
 	@date -u '+all passed %Y-%m-%d %H:%M:%S UTC'
@@ -38,7 +38,7 @@ lint: .venv .rust-lint .ruff .package .types ## formatters, linters and type che
 
 .PHONY: rust
 rust: .venv ## the Rust tests, and the proof that the core is no_std
-	@$(STEP) "cargo test" cargo test --workspace
+	@$(STEP) "cargo test" cargo test --locked --workspace
 	@$(STEP) "the core with core and alloc alone" tests/tools/no_std.sh
 
 .PHONY: python
@@ -56,7 +56,7 @@ faults: .package ## cut every way of writing at every step, and count; the table
 
 .PHONY: fuzz
 fuzz: ## look for input that breaks a property, ARGS="SECONDS [TARGET …]"; the table is in build/fuzz.md
-	@$(STEP) "fuzzers" bash -c 'set -o pipefail; tests/tools/fuzz.sh $(or $(ARGS),60) | tee build/fuzz.md'
+	@$(STEP) "fuzzers, $(or $(firstword $(ARGS)),60) s each" bash -c 'set -o pipefail; tests/tools/fuzz.sh $(or $(ARGS),60) | tee build/fuzz.md'
 	@cat build/fuzz.md
 
 .PHONY: miri
@@ -114,7 +114,7 @@ clean: ## delete everything that was built
 
 .rust-lint:
 	@$(STEP) "cargo fmt" cargo fmt --all --check
-	@$(STEP) "cargo clippy" cargo clippy --workspace --all-targets -- -D warnings
+	@$(STEP) "cargo clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
 
 .ruff: .requirements
 	@$(STEP) "ruff check" $(VENV)/bin/ruff check python tests benches

@@ -19,6 +19,7 @@ pub struct Catalogue {
     file_bytes: u64,
     blob: Range<u64>,
     data_bytes: u64,
+    limits: Limits,
 }
 
 impl Catalogue {
@@ -35,6 +36,11 @@ impl Catalogue {
     /// Length of the file in bytes.
     pub fn file_bytes(&self) -> u64 {
         self.file_bytes
+    }
+
+    /// The limits that it was opened with.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// The header's bytes in the file, trailing spaces included.
@@ -237,6 +243,7 @@ impl Opening {
             file_bytes: self.file_bytes,
             blob: start..end,
             data_bytes,
+            limits: self.limits,
         })
     }
 }

@@ -158,6 +158,8 @@ codes! {
     LimitRank = "limit.rank", Limit;
     /// Something would inflate to more than the limit.
     LimitInflated = "limit.inflated_bytes", Limit;
+    /// A call would take more memory than the limit.
+    LimitMemory = "limit.memory", Limit;
 
     /// The SHA-256 footer disagrees with the file.
     IntegrityFooter = "integrity.footer", Integrity;

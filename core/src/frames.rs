@@ -8,6 +8,7 @@
 use crate::catalogue::{Catalogue, part};
 use crate::error::{Code, Error, Result};
 use crate::header::Header;
+use crate::limits::Limits;
 use crate::order;
 use crate::prefix::u32_at;
 use alloc::format;
@@ -181,6 +182,7 @@ pub struct TableOpening {
     blob: Range<u64>,
     data_bytes: u64,
     need: Range<u64>,
+    limits: Limits,
 }
 
 impl TableOpening {
@@ -192,6 +194,7 @@ impl TableOpening {
             need: tail..blob.end,
             blob,
             data_bytes: catalogue.data_bytes(),
+            limits: *catalogue.limits(),
         }
     }
 
@@ -224,7 +227,7 @@ impl TableOpening {
     ///
     /// # Errors
     /// `frames.table` for a malformed table, `frames.table_sizes` for one that
-    /// disagrees with the blob or with the header.
+    /// disagrees with the blob or with the header, `limit.memory`.
     pub fn feed(&mut self, offset: u64, bytes: &[u8]) -> Result<TableStep> {
         let Some(wanted) = part(&self.need, offset, bytes) else {
             return Ok(TableStep::More(self.need.clone()));
@@ -266,6 +269,7 @@ impl TableOpening {
                 format!("{table} bytes for {frames} frames"),
             ));
         }
+        self.limits.check_table(table)?;
         let exact = self.blob.end - table..self.blob.end;
         match part(&exact, offset, bytes) {
             Some(bytes) => self.parse(bytes, table, entry).map(TableStep::Ready),

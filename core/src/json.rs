@@ -112,7 +112,8 @@ impl<'a> Reader<'a> {
         if self.depth >= self.deepest {
             return Err(
                 Error::new(Code::HeaderDepth, "values are nested too deeply")
-                    .expected(format!("at most {} levels", self.deepest)),
+                    .expected(format!("at most {} levels", self.deepest))
+                    .found(format!("{} or more", self.deepest.saturating_add(1))),
             );
         }
         self.depth += 1;

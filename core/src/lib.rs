@@ -53,7 +53,7 @@ pub use frames::{
     Codec, FRAME_BYTES, Frame, FrameTable, TableOpening, TableStep, check_expansion, plan_frames,
 };
 pub use header::{Header, Metadata, TensorInfo};
-pub use limits::Limits;
+pub use limits::{Limit, Limits};
 pub use plan::{BLOB_ALIGNMENT, TensorSpec, WriteOptions, WritePlan};
 pub use prefix::{Flags, MAGIC, PREFIX_BYTES, Prefix, VERSION};
 pub use schema::{Expectation, Schema};

@@ -79,7 +79,11 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Manifest> {
     })
 }
 
-fn read(bytes: &[u8], limits: &Limits) -> Result<Manifest> {
+/// Refuses a manifest that is too long to be read.
+///
+/// # Errors
+/// `limit.header_bytes` and `limit.memory`.
+pub fn check_length(bytes: u64, limits: &Limits) -> Result<()> {
     // Indentation and repeated names make it several times longer than the header.
     const PER_HEADER_BYTE: u64 = 16;
     let longest = limits.header_bytes.saturating_mul(PER_HEADER_BYTE);
@@ -87,7 +91,11 @@ fn read(bytes: &[u8], limits: &Limits) -> Result<Manifest> {
         header_bytes: longest,
         ..*limits
     }
-    .check_header(bytes.len() as u64)?;
+    .check_header(bytes)
+}
+
+fn read(bytes: &[u8], limits: &Limits) -> Result<Manifest> {
+    check_length(bytes.len() as u64, limits)?;
     let text = core::str::from_utf8(bytes).map_err(|e| {
         Error::new(Code::HeaderUtf8, "the text is not UTF-8")
             .found(format!("an invalid byte at {}", e.valid_up_to()))

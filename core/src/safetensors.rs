@@ -140,10 +140,7 @@ fn read(json: &[u8], limits: &Limits) -> Result<Safetensors> {
             continue;
         }
         if tensors.len() as u64 >= limits.tensors {
-            return Err(
-                Error::new(Code::LimitTensors, "the file has too many tensors")
-                    .expected(format!("at most {}", limits.tensors)),
-            );
+            return Err(limits.too_many(Code::LimitTensors));
         }
         tensors.push(read_tensor(&mut reader, &name, limits).map_err(|e| e.tensor(&name))?);
     }
@@ -172,14 +169,19 @@ fn read_metadata(reader: &mut Reader<'_>) -> Result<Vec<(String, String)>> {
 }
 
 fn read_tensor(reader: &mut Reader<'_>, name: &str, limits: &Limits) -> Result<Tensor> {
+    // What is wrong with the offsets is said better than by their number.
+    const UNBOUND: Limits = Limits {
+        rank: u64::MAX,
+        ..Limits::DEFAULT
+    };
     let (mut dtype, mut shape, mut offsets) = (None, None, None);
     let mut keys = Keys::default();
     let mut inside = reader.object_field(name)?;
     while let Some(key) = reader.key(&mut inside)? {
         match &*key {
             "dtype" => dtype = Some(read_dtype(reader)?),
-            "shape" => shape = Some(read_numbers(reader, &key, limits.rank)?),
-            "data_offsets" => offsets = Some(read_numbers(reader, &key, u64::MAX)?),
+            "shape" => shape = Some(read_numbers(reader, &key, limits)?),
+            "data_offsets" => offsets = Some(read_numbers(reader, &key, &UNBOUND)?),
             _ => reader.skip()?,
         }
         keys.push(key);
@@ -226,14 +228,11 @@ fn has_dtype(dtype: Dtype) -> bool {
     dtype != Dtype::C128
 }
 
-fn read_numbers(reader: &mut Reader<'_>, field: &str, most: u64) -> Result<Vec<u64>> {
+fn read_numbers(reader: &mut Reader<'_>, field: &str, limits: &Limits) -> Result<Vec<u64>> {
     let mut numbers = Vec::new();
     reader.u64s(field, |number| {
-        if numbers.len() as u64 >= most {
-            return Err(
-                Error::new(Code::LimitRank, "the tensor has too many dimensions")
-                    .expected(format!("at most {most}")),
-            );
+        if numbers.len() as u64 >= limits.rank {
+            return Err(limits.too_many(Code::LimitRank));
         }
         numbers.push(number);
         Ok(())
@@ -246,7 +245,7 @@ fn check_names(tensors: &[Tensor]) -> Result<()> {
     order::sort(&mut names);
     let twice = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b);
     match twice {
-        Some((name, _)) => Err(invalid("two tensors have the same name").tensor(name)),
+        Some((name, _)) => Err(invalid("its name stands twice").tensor(name)),
         None => Ok(()),
     }
 }
@@ -288,11 +287,11 @@ impl Safetensors {
     /// that [`emit`] put aside returns to them.
     ///
     /// # Errors
-    /// The codes of names that no file of ours may hold.
-    pub fn specs(&self) -> Result<(Vec<TensorSpec>, BTreeMap<String, String>)> {
+    /// The codes of names that no file of ours may hold, or none within `limits`.
+    pub fn specs(&self, limits: &Limits) -> Result<(Vec<TensorSpec>, BTreeMap<String, String>)> {
         self.tensors
             .iter()
-            .try_for_each(|t| check_name(&t.name, &Limits::DEFAULT))?;
+            .try_for_each(|t| check_name(&t.name, limits))?;
         let mut global: BTreeMap<String, String> = self.metadata.iter().cloned().collect();
         let tensors = self.tensors.iter();
         let mut specs: Vec<_> = tensors

@@ -3,7 +3,7 @@
 use crate::disk::{self, Way};
 use crate::{LONGEST, limits, same};
 use deathtensors::core::{Every, Window, WindowRequest, sample};
-use deathtensors::{TensorFile, Verification, diff, to_safetensors};
+use deathtensors::{OpenOptions, TensorFile, Verification, diff, to_safetensors};
 use deathtensors_core::{Catalogue, Code, Opening, Result, Step};
 use safetensors::SafeTensors;
 
@@ -239,7 +239,7 @@ fn convert(file: &TensorFile, tensors: &[std::result::Result<Vec<u8>, Code>]) {
     }
     let out = disk::path("output.safetensors");
     let _ = std::fs::remove_file(&out);
-    if let Err(error) = to_safetensors(file.path(), &out, &mut ()) {
+    if let Err(error) = to_safetensors(file.path(), &out, &OpenOptions::default(), &mut ()) {
         same::printable(&error);
         assert!(!out.exists(), "left behind: {error}");
         return;

@@ -146,7 +146,7 @@ fn read(file: &[u8], lengths: &[u64], expected: Option<&[u8]>) {
             }
         }
         match &first {
-            Some(first) => assert!(*first == tensors, "{way:?} differs"),
+            Some(first) => assert_eq!(*first, tensors, "{way:?} differs"),
             None => first = Some(tensors),
         }
     }

@@ -1,7 +1,9 @@
 //! A safetensors file, to be converted.
 
 use crate::{disk, limits, same};
-use deathtensors::{TensorFile, WriteOptions, from_safetensors, to_safetensors};
+use deathtensors::{
+    Limits, OpenOptions, TensorFile, WriteOptions, from_safetensors, to_safetensors,
+};
 use deathtensors_core::safetensors::{Safetensors, header_bytes, parse};
 use deathtensors_core::{Kind, Result};
 use safetensors::SafeTensors;
@@ -53,12 +55,12 @@ fn convert(data: &[u8], ours: &Safetensors, theirs: &SafeTensors<'_>) {
     let mut options = WriteOptions::default();
     options.digests = data.len() % 2 == 1;
     options.compress = data.len().is_multiple_of(3).then_some(1);
-    if let Err(error) = from_safetensors(&source, &middle, &options, &mut ()) {
+    if let Err(error) = from_safetensors(&source, &middle, &options, &Limits::DEFAULT, &mut ()) {
         same::printable(&error);
         assert!(!middle.exists(), "left behind: {error}");
         // Names that no file of ours may hold.
         assert!(
-            ours.specs().is_err() || error.kind() == Kind::Limit,
+            ours.specs(&Limits::DEFAULT).is_err() || error.kind() == Kind::Limit,
             "{error}"
         );
         return;
@@ -70,7 +72,7 @@ fn convert(data: &[u8], ours: &Safetensors, theirs: &SafeTensors<'_>) {
         let other = theirs.tensor(&tensor.name).expect("every tensor");
         assert!(*read == *other.data());
     }
-    to_safetensors(&middle, &back, &mut ()).expect("back again");
+    to_safetensors(&middle, &back, &OpenOptions::default(), &mut ()).expect("back again");
     let bytes = fs::read(&back).expect("the file");
     let again = SafeTensors::deserialize(&bytes).expect("safetensors reads it");
     assert_eq!(again.len(), theirs.len());

@@ -1,6 +1,6 @@
 //! What the fuzzers start from: the conformance vectors, in each target's own form.
 
-use deathtensors::{TensorFile, to_safetensors};
+use deathtensors::{OpenOptions, TensorFile, to_safetensors};
 use deathtensors_core::manifest;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -100,6 +100,6 @@ fn frames(bytes: &[u8]) -> Vec<Vec<u8>> {
 fn safetensors(path: &Path) -> Option<Vec<u8>> {
     let out = crate::disk::path("seed.safetensors");
     let _ = fs::remove_file(&out);
-    to_safetensors(path, &out, &mut ()).ok()?;
+    to_safetensors(path, &out, &OpenOptions::default(), &mut ()).ok()?;
     fs::read(&out).ok()
 }

@@ -28,6 +28,8 @@ pub struct AppendOptions {
     /// Alignment of new tensors, as in [`WriteOptions`]; none for no more than
     /// their dtypes need.
     pub alignment: Option<u64>,
+    /// Caps on what the file that is there may ask for.
+    pub limits: Limits,
 }
 
 const DEFAULT_LEVEL: i32 = 3;
@@ -49,7 +51,11 @@ impl TensorWriter {
         progress: &mut dyn Progress,
     ) -> Result<Self> {
         let path = path.as_ref();
-        let old = TensorFile::open_with(path, &OpenOptions::default())?;
+        let reading = OpenOptions {
+            limits: options.limits,
+            ..Default::default()
+        };
+        let old = TensorFile::open_with(path, &reading)?;
         let flags = old.catalogue().flags();
         let mut write = WriteOptions::default();
         write.checksum = flags.checksum;
@@ -120,6 +126,9 @@ fn reusable(old: &TensorFile) -> Result<Option<FrameTable>> {
         return Ok(Some(FrameTable::default()));
     }
     let blob = old.catalogue().blob();
+    if old.source.borrow(&blob).is_none() {
+        old.afford(blob.end - blob.start)?;
+    }
     let stored = old.source.read(&blob)?;
     if find_frame_compressed_size(&stored).ok() != Some(stored.len()) {
         return Ok(None);

@@ -98,8 +98,14 @@ impl TensorFile {
     fn decode_whole(&self) -> Result<Memory> {
         let refuse = |e: core::Error| Error::from(e).at(self.path());
         let wanted = self.within_limit(self.catalogue().data_bytes())?;
-        let stored = self.source.read(&self.catalogue().blob())?;
-        check_expansion(stored.len() as u64, wanted).map_err(refuse)?;
+        let blob = self.catalogue().blob();
+        check_expansion(blob.end - blob.start, wanted).map_err(refuse)?;
+        let copied = match self.source.borrow(&blob) {
+            Some(_) => 0,
+            None => blob.end - blob.start,
+        };
+        self.afford(wanted.saturating_add(copied))?;
+        let stored = self.source.read(&blob)?;
         let mut out = memory(wanted)?;
         // At once and into its place: a stream would set a window aside, as long as the
         // frame says.
@@ -123,6 +129,7 @@ impl TensorFile {
             make_present(out);
             return self.decode(frame, out);
         }
+        self.afford(length)?;
         let part = skip..skip + out.len() as u64;
         if length > LONG_FRAME {
             let all = decode_long(&frames.long, nth, frame, |data| self.decode(frame, data))?;
@@ -150,6 +157,7 @@ impl TensorFile {
             make_present(out);
             return self.decode_stored(stored, out);
         }
+        self.afford(length)?;
         let part = skip..skip + out.len() as u64;
         let decode = |data: &mut [u8]| self.decode_stored(stored, data);
         if length > LONG_FRAME {
@@ -207,7 +215,11 @@ impl TensorFile {
         let start = self.catalogue().blob().start + frame.stored.start;
         let length = frame.stored.end - frame.stored.start;
         if length > NEAR_BYTES {
-            let stored = self.source.read(&(start..start + length))?;
+            let range = start..start + length;
+            if self.source.borrow(&range).is_none() {
+                self.afford_stored(&range)?;
+            }
+            let stored = self.source.read(&range)?;
             return self.decode_stored(&stored, out);
         }
         // Copied into memory that is near and stays, which costs no more than the

@@ -51,6 +51,9 @@ pub fn diff<'a>(
         let (x, y) = (a.tensor(in_a)?, b.tensor(in_b)?);
         // What was checked is what is compared.
         if a.must_check(in_a) || b.must_check(in_b) {
+            // Both are held at once.
+            a.check_copies(&[in_a], y.nbytes())?;
+            b.check_copies(&[in_b], x.nbytes())?;
             let (left, right) = (
                 a.read_checked(in_a, &mut ())?,
                 b.read_checked(in_b, &mut ())?,

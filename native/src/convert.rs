@@ -4,7 +4,7 @@ use crate::append::copy_range;
 use crate::atomic::AtomicFile;
 use crate::error::{Error, Result};
 use crate::file::TensorFile;
-use crate::options::{Backend, Progress};
+use crate::options::{Backend, OpenOptions, Progress};
 use crate::remote::{BATCH_BYTES, RangeSource};
 use crate::source::{Source, memory};
 use crate::writer::TensorWriter;
@@ -18,15 +18,16 @@ use std::sync::Arc;
 /// the file's metadata.
 ///
 /// # Errors
-/// `safetensors.invalid` and what [`TensorWriter`] refuses.
+/// `safetensors.invalid`, what `limits` refuse of it, and what [`TensorWriter`] refuses.
 pub fn from_safetensors(
     src: impl AsRef<Path>,
     dst: impl AsRef<Path>,
     options: &WriteOptions,
+    limits: &Limits,
     progress: &mut dyn Progress,
 ) -> Result<()> {
     let source = Source::open(src.as_ref(), Backend::Mmap)?;
-    convert(&source, dst.as_ref(), options, progress)
+    convert(&source, dst.as_ref(), options, limits, progress)
 }
 
 /// The same for a file that `ranges` brings; `name` stands for its path in errors. It is
@@ -39,22 +40,24 @@ pub fn from_safetensors_ranges(
     ranges: Arc<dyn RangeSource>,
     dst: impl AsRef<Path>,
     options: &WriteOptions,
+    limits: &Limits,
     progress: &mut dyn Progress,
 ) -> Result<()> {
     let source = Source::elsewhere(name.as_ref(), ranges);
-    convert(&source, dst.as_ref(), options, progress)
+    convert(&source, dst.as_ref(), options, limits, progress)
 }
 
 fn convert(
     source: &Source,
     dst: &Path,
     options: &WriteOptions,
+    limits: &Limits,
     progress: &mut dyn Progress,
 ) -> Result<()> {
     let src = &*source.path;
     let refuse = |e: deathtensors_core::Error| Error::from(e).at(src);
-    let parsed = parse(source).map_err(|e| e.at(src))?;
-    let (specs, metadata) = parsed.specs().map_err(refuse)?;
+    let parsed = parse(source, limits).map_err(|e| e.at(src))?;
+    let (specs, metadata) = parsed.specs(limits).map_err(refuse)?;
     let mut writer = TensorWriter::create(dst, &specs, &metadata, options)?;
     progress.start(writer.data_bytes());
     let ranges: Vec<_> = parsed
@@ -113,17 +116,16 @@ fn windows(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
     out
 }
 
-fn parse(source: &Source) -> Result<Safetensors> {
-    let limits = Limits::DEFAULT;
+fn parse(source: &Source, limits: &Limits) -> Result<Safetensors> {
     let mut first = memory(source.head_bytes())?;
     source.copy_into(0, &mut first)?;
-    let length = safetensors::header_bytes(&first, source.len, &limits)?;
+    let length = safetensors::header_bytes(&first, source.len, limits)?;
     if let Some(json) = first.get(8..8 + length as usize) {
-        return Ok(safetensors::parse(json, source.len, &limits)?);
+        return Ok(safetensors::parse(json, source.len, limits)?);
     }
     let mut json = memory(length)?;
     source.copy_into(8, &mut json)?;
-    Ok(safetensors::parse(&json, source.len, &limits)?)
+    Ok(safetensors::parse(&json, source.len, limits)?)
 }
 
 /// Converts to safetensors. Tied tensors are stored once for each name, which is
@@ -131,14 +133,15 @@ fn parse(source: &Source) -> Result<Safetensors> {
 ///
 /// # Errors
 /// `safetensors.dtype` for a tensor that safetensors has no type for, the
-/// `frames.*` codes, `io.failed`.
+/// `frames.*` codes, what opening with `options` refuses, `io.failed`.
 pub fn to_safetensors(
     src: impl AsRef<Path>,
     dst: impl AsRef<Path>,
+    options: &OpenOptions,
     progress: &mut dyn Progress,
 ) -> Result<()> {
     let src = src.as_ref();
-    let file = TensorFile::open(src)?;
+    let file = TensorFile::open_with(src, options)?;
     let (head, spans) = safetensors::emit(file.header()).map_err(|e| Error::from(e).at(src))?;
     let mut out = AtomicFile::create(dst.as_ref())?;
     progress.start(spans.iter().map(|s| s.end - s.start).sum());
@@ -165,4 +168,21 @@ pub fn write_manifest(file: &TensorFile, path: impl AsRef<Path>, written_at: &st
     let mut out = AtomicFile::create(path.as_ref())?;
     out.write(text.as_bytes())?;
     out.commit()
+}
+
+/// Reads the manifest sidecar at `path`: its text, once it was found to be one.
+///
+/// # Errors
+/// `manifest.invalid`, the `tensor.*` and `limit.*` codes, `not_found.file`, `io.failed`.
+pub fn read_manifest(path: impl AsRef<Path>, limits: &Limits) -> Result<Vec<u8>> {
+    let path = path.as_ref();
+    let read = || {
+        let source = Source::open(path, Backend::Pread)?;
+        manifest::check_length(source.len, limits)?;
+        let mut text = memory(source.len)?;
+        source.copy_into(0, &mut text)?;
+        manifest::parse(&text, limits)?;
+        Ok(text.to_vec())
+    };
+    read().map_err(|e: Error| e.at(path))
 }

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::file::TensorFile;
 use crate::options::Progress;
 use crate::sharded::ShardedWriter;
-use crate::threads::run;
+use crate::threads::{run, try_each};
 use crate::writer::TensorWriter;
 use deathtensors_core::{TensorSpec, WriteOptions};
 use rayon::prelude::*;
@@ -90,11 +90,11 @@ fn check_sources(parts: &[Part<'_>], options: &WriteOptions) -> Result<()> {
         }
     }
     run(|| {
-        footed
-            .par_iter()
-            .try_for_each(|file| file.verify_footer(&mut ()).map(drop))?;
+        try_each(footed.par_iter(), |file| {
+            file.verify_footer(&mut ()).map(drop)
+        })?;
         let check = |part: &&Part<'_>| part.file.verify_nth(part.nth, &mut ()).map(drop);
-        digested.par_iter().try_for_each(check)
+        try_each(digested.par_iter(), check)
     })
 }
 

@@ -25,7 +25,7 @@ pub struct TensorFile {
     /// Of this process, never given twice.
     pub(crate) id: u64,
     pub(crate) source: Source,
-    catalogue: Catalogue,
+    catalogue: Arc<Catalogue>,
     pub(crate) limits: Limits,
     /// With a pinned root: which tensors have been checked.
     checked: Option<Vec<AtomicBool>>,
@@ -95,18 +95,36 @@ impl TensorFile {
                 .map(|_| AtomicBool::new(false))
                 .collect()
         });
-        static COUNT: AtomicU64 = AtomicU64::new(0);
         Ok(Self {
+            checked,
+            ..Self::of(source, Arc::new(catalogue), options.limits)
+        })
+    }
+
+    fn of(source: Source, catalogue: Arc<Catalogue>, limits: Limits) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        Self {
             id: COUNT.fetch_add(1, Ordering::Relaxed),
             source,
             catalogue,
-            limits: options.limits,
-            checked,
+            limits,
+            checked: None,
             private: OnceLock::new(),
             walked: AtomicBool::new(false),
             blob: OnceLock::new(),
             opening: Mutex::new(()),
-        })
+        }
+    }
+
+    /// The same file, nothing of it checked, brought by another source.
+    pub(crate) fn brought_by(&self, ranges: Arc<dyn RangeSource>) -> Self {
+        let source = Source::elsewhere(self.path(), ranges);
+        let same = Self::of(source, self.catalogue.clone(), self.limits);
+        // A table that is refused is refused there too.
+        if let Ok(Some(table)) = self.frames() {
+            let _ = same.blob.set(Blob::frames(table));
+        }
+        same
     }
 
     /// Where the file was opened.
@@ -132,8 +150,8 @@ impl TensorFile {
     /// A tensor's bytes: a view where that is possible, else a copy.
     ///
     /// # Errors
-    /// `not_found.tensor`, the `frames.*` codes, `integrity.tensor` when a root is
-    /// pinned, `io.failed`.
+    /// `not_found.tensor`, the `frames.*` codes, `limit.memory` when a copy would be more
+    /// than the limit, `integrity.tensor` when a root is pinned, `io.failed`.
     pub fn read(&self, name: &str) -> Result<Data<'_>> {
         let nth = self.position(name)?;
         if self.must_check(nth) {
@@ -141,7 +159,17 @@ impl TensorFile {
         }
         self.ensure_checked(nth)?;
         let data = self.tensor(nth)?.data();
-        self.read_data(data).map_err(|e| e.tensor(name))
+        self.read_affordable(name, data)
+    }
+
+    fn read_affordable(&self, name: &str, data: Range<u64>) -> Result<Data<'_>> {
+        let read = || {
+            if !self.is_at_hand(&data)? {
+                self.check_spans([(data.clone(), name)], 0)?;
+            }
+            self.read_data(data.clone())
+        };
+        read().map_err(|e| e.tensor(name))
     }
 
     /// The bytes of rows `start..start + count` of the tensor's first axis.
@@ -155,7 +183,7 @@ impl TensorFile {
             return Ok(Data::Owned(self.read_owned(nth, data)?));
         }
         self.ensure_checked(nth)?;
-        self.read_data(data).map_err(|e| e.tensor(name))
+        self.read_affordable(name, data)
     }
 
     /// Fills `out`, which must be as long as the tensor.

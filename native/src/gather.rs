@@ -6,10 +6,11 @@ use crate::file::{STEP_BYTES, TensorFile};
 use crate::map::{Memory, make_readable};
 use crate::options::Progress;
 use crate::remote::BATCH_BYTES;
-use crate::source::{Data, memory};
-use crate::threads::{num_threads, run, watched};
+use crate::source::{Data, memory, refill};
+use crate::threads::{num_threads, run, try_each, watched};
 use deathtensors_core::digest::Sha256;
 use rayon::prelude::*;
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// Less than this is read without telling anybody how far it is: it takes a few
@@ -55,22 +56,107 @@ impl TensorFile {
         Ok(())
     }
 
+    /// Refuses to copy these tensors in one call when it would take more memory than the
+    /// limit: their bytes, each frame of which a part only is wanted, all of a blob
+    /// without a table, and the `held` bytes that the call has copied before. Nothing is
+    /// set aside for them yet.
+    ///
+    /// # Errors
+    /// `limit.memory`, and the `frames.*` codes.
+    pub fn check_copies(&self, nths: &[usize], held: u64) -> Result<()> {
+        let tensors = nths.iter().map(|&nth| self.tensor(nth));
+        let tensors = tensors.collect::<Result<Vec<_>>>()?;
+        self.check_spans(tensors.iter().map(|t| (t.data(), t.name)), held)
+    }
+
+    /// The same for parts of tensors.
+    pub(crate) fn check_spans<'n>(
+        &self,
+        spans: impl IntoIterator<Item = (Range<u64>, &'n str)>,
+        held: u64,
+    ) -> Result<()> {
+        let (mut need, mut whole, mut count) = (held, 0, 0);
+        let mut in_part = HashSet::new();
+        // The first tensor that is too much.
+        let mut over = None;
+        for (data, name) in spans {
+            count += 1;
+            need = need.saturating_add(data.end.saturating_sub(data.start));
+            if self.is_compressed() && data.start < data.end {
+                match self.blob().map_err(|e| e.tensor(name))? {
+                    Blob::Whole(all) => whole = all.len() as u64,
+                    Blob::Frames(frames) => {
+                        let covering = frames.table.covering(&data);
+                        for nth in [covering.start, covering.end.saturating_sub(1)] {
+                            let frame = frames.table.frame(nth).map_or(0..0, |frame| frame.data);
+                            let is_part = frame.start < data.start || frame.end > data.end;
+                            if is_part && in_part.insert(nth) {
+                                need = need.saturating_add(frame.end - frame.start);
+                            }
+                        }
+                    }
+                }
+            }
+            if over.is_none() && self.afford(need.saturating_add(whole)).is_err() {
+                over = Some(name);
+            }
+        }
+        let Some(name) = over else {
+            return Ok(());
+        };
+        let refused = self.afford(need.saturating_add(whole));
+        refused.map_err(|e| match count {
+            1 => e.tensor(name),
+            _ => e.note(&format!("{count} tensors at once")).tensor(name),
+        })
+    }
+
+    /// Refuses to set aside so many bytes for one call.
+    pub(crate) fn afford(&self, bytes: u64) -> Result<()> {
+        let checked = self.limits.check_memory(bytes);
+        checked.map_err(|e| Error::from(e).at(self.path()))
+    }
+
+    /// Refuses a frame that is longer, as it is stored, than both the limit and what is
+    /// held on its way anyway.
+    pub(crate) fn afford_stored(&self, stored: &Range<u64>) -> Result<()> {
+        match stored.end - stored.start {
+            0..=BATCH_BYTES => Ok(()),
+            length => self.afford(length),
+        }
+    }
+
+    /// Whether a span of the uncompressed blob can be had without a copy.
+    pub(crate) fn is_at_hand(&self, data: &Range<u64>) -> Result<bool> {
+        if data.is_empty() {
+            return Ok(true);
+        }
+        match self.catalogue().locate(data.clone()) {
+            Some(range) => Ok(self.source.borrow(&range).is_some()),
+            None => Ok(matches!(self.blob()?, Blob::Whole(_))),
+        }
+    }
+
     /// A copy of `data`, a span of the uncompressed blob within the nth tensor.
     ///
     /// # Errors
     /// Those of [`TensorFile::read`].
     pub fn read_owned(&self, nth: usize, data: Range<u64>) -> Result<Memory> {
         if self.must_check(nth) {
+            let tensor = self.tensor(nth)?;
+            let part = data.end.saturating_sub(data.start);
+            self.check_spans([(tensor.data(), tensor.name)], part)?;
             let whole = self.read_checked(nth, &mut ())?;
-            let start = self.tensor(nth)?.start;
+            let start = tensor.start;
             let part = data.start.saturating_sub(start)..data.end.saturating_sub(start);
             let mut out = memory(part.end.saturating_sub(part.start))?;
             out.copy_from_slice(part_of(&whole, &part)?);
             return Ok(out);
         }
+        let name = self.tensor(nth)?.name;
+        self.check_spans([(data.clone(), name)], 0)?;
         self.prepare(nth)?;
         let mut out = memory(data.end.saturating_sub(data.start))?;
-        let name = self.tensor(nth)?.name;
         self.data_into(data, &mut out).map_err(|e| e.tensor(name))?;
         Ok(out)
     }
@@ -80,8 +166,10 @@ impl TensorFile {
     /// is decoded once. With a pinned root, what was read is what is checked.
     ///
     /// # Errors
-    /// Those of [`TensorFile::read`], and what `progress` cancels with.
+    /// Those of [`TensorFile::read`], where what all of them take together counts, and
+    /// what `progress` cancels with.
     pub fn read_many(&self, nths: &[usize], progress: &mut dyn Progress) -> Result<Vec<Memory>> {
+        self.check_copies(nths, 0)?;
         let mut total = 0;
         for &nth in nths {
             total += self.tensor(nth)?.nbytes();
@@ -107,7 +195,7 @@ impl TensorFile {
             false => self.check_bytes(nth, memory),
         };
         watched(&mut Silent(progress), |_| {
-            nths.par_iter().zip(all).try_for_each(check)
+            try_each(nths.par_iter().zip(all), check)
         })?
     }
 
@@ -147,19 +235,25 @@ impl TensorFile {
 
     /// The tensors in groups that are each small enough to be held, or one tensor.
     pub(crate) fn batches<'n>(&self, nths: &'n [usize]) -> Vec<&'n [usize]> {
+        let most = self.batch_bytes();
         let mut out = Vec::new();
         let mut rest = nths;
         while !rest.is_empty() {
             let mut bytes = 0;
             let fits = |nth: &&usize| {
                 bytes += self.header().at(**nth).map_or(0, |tensor| tensor.nbytes());
-                bytes <= BATCH_BYTES
+                bytes <= most
             };
             let (batch, tail) = rest.split_at(rest.iter().take_while(fits).count().max(1));
             out.push(batch);
             rest = tail;
         }
         out
+    }
+
+    /// How much of what a call works through is held at once.
+    fn batch_bytes(&self) -> u64 {
+        BATCH_BYTES.min(self.limits.memory_bytes)
     }
 
     /// Fills `out`, which must be as long as the tensor. `progress` hears of it.
@@ -209,6 +303,10 @@ impl TensorFile {
 
     /// A span of the uncompressed blob.
     pub(crate) fn read_data(&self, data: Range<u64>) -> Result<Data<'_>> {
+        // Nothing needs no frames, sound or not.
+        if data.is_empty() {
+            return Ok(Data::Borrowed(&[]));
+        }
         if let Some(range) = self.catalogue().locate(data.clone()) {
             return self.source.read(&range);
         }
@@ -229,7 +327,7 @@ impl TensorFile {
         let each = |part| self.read_part(part);
         match parts.len() {
             0 | 1 => parts.into_iter().try_for_each(each),
-            _ => run(|| parts.into_par_iter().try_for_each(each)),
+            _ => run(|| try_each(parts.into_par_iter(), each)),
         }
     }
 
@@ -241,6 +339,9 @@ impl TensorFile {
     ) -> Result<Vec<Part<'a>>> {
         let mut parts = Vec::new();
         for (span, (data, out)) in spans.enumerate() {
+            if data.is_empty() {
+                continue;
+            }
             if let Some(range) = self.catalogue().locate(data.clone()) {
                 let mut at = range.start;
                 for out in out.chunks_mut(STEP_BYTES as usize) {
@@ -304,7 +405,7 @@ impl TensorFile {
         }
         let groups = grouped(parts, place);
         watched(progress, |tally| {
-            groups.into_par_iter().try_for_each(|group| {
+            try_each(groups.into_par_iter(), |group| {
                 let bytes = group.iter().map(|part| part.out.len() as u64).sum();
                 group.into_iter().try_for_each(named)?;
                 (&mut &*tally).advance(bytes)
@@ -333,6 +434,7 @@ impl TensorFile {
                 held == 0 || held + stored.end - stored.start <= BATCH_BYTES
             }) {
                 let stored = self.stored(&group);
+                self.afford_stored(&stored)?;
                 held += (stored.end - stored.start).max(1);
                 batch.push((stored, group));
             }
@@ -362,7 +464,7 @@ impl TensorFile {
             };
             match alone {
                 true => batch.into_iter().try_for_each(take)?,
-                false => run(|| batch.into_par_iter().try_for_each(take))?,
+                false => run(|| try_each(batch.into_par_iter(), take))?,
             }
             progress.advance(bytes)?;
         }
@@ -424,6 +526,9 @@ impl TensorFile {
         progress: &mut dyn Progress,
         each: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
+        if data.is_empty() {
+            return Ok(());
+        }
         let frames = match self.is_compressed().then(|| self.blob()).transpose()? {
             Some(Blob::Frames(frames)) => frames,
             _ => {
@@ -444,6 +549,7 @@ impl TensorFile {
             true => 128,
             false => 8 * num_threads(),
         };
+        let most = self.batch_bytes();
         let mut buffers: Vec<Vec<u8>> = Vec::new();
         let mut rest = frames.table.covering(&data);
         while !rest.is_empty() {
@@ -452,16 +558,20 @@ impl TensorFile {
             let fits = |nth: &usize| {
                 let frame = frames.table.frame(*nth);
                 bytes += frame.map_or(0, |frame| frame.data.end - frame.data.start);
-                bytes <= BATCH_BYTES
+                bytes <= most
             };
             let count = rest.clone().take(batch).take_while(fits).count().max(1);
             let group = rest.start..rest.start + count;
             rest.start = group.end;
             buffers.resize_with(group.len(), Vec::new);
-            let stored: Vec<_> = group
-                .clone()
-                .map(|nth| self.stored_frame(frames, nth))
-                .collect();
+            let mut stored = Vec::with_capacity(group.len());
+            for nth in group.clone() {
+                let range = self.stored_frame(frames, nth);
+                let frame = frames.table.frame(nth).map_or(0..0, |frame| frame.data);
+                self.afford(frame.end - frame.start)?;
+                self.afford_stored(&range)?;
+                stored.push(range);
+            }
             let fetched = self.source.fetch(&stored)?;
             let decode = |(nth, out): (usize, &mut Vec<u8>)| -> Result<()> {
                 let Some(frame) = frames.table.frame(nth) else {
@@ -470,8 +580,7 @@ impl TensorFile {
                 self.within_limit(frame.data.end - frame.data.start)?;
                 let from = frame.data.start.max(data.start);
                 let to = frame.data.end.min(data.end);
-                out.clear();
-                out.resize(to.saturating_sub(from) as usize, 0);
+                refill(out, to.saturating_sub(from))?;
                 let skip = from - frame.data.start;
                 match &fetched {
                     Some(fetched) => {
@@ -484,7 +593,7 @@ impl TensorFile {
             if group.len() == 1 {
                 group.zip(&mut buffers).try_for_each(decode)?;
             } else {
-                run(|| group.into_par_iter().zip(&mut buffers).try_for_each(decode))?;
+                run(|| try_each(group.into_par_iter().zip(&mut buffers), decode))?;
             }
             for piece in &buffers {
                 each(piece)?;

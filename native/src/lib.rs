@@ -35,6 +35,7 @@ mod gather;
 #[allow(unsafe_code)]
 mod map;
 mod options;
+mod overheard;
 mod remote;
 mod sharded;
 mod source;
@@ -46,7 +47,9 @@ mod writer;
 pub use append::AppendOptions;
 pub use codec::Zstd;
 pub use compare::{Differences, diff};
-pub use convert::{from_safetensors, from_safetensors_ranges, to_safetensors, write_manifest};
+pub use convert::{
+    from_safetensors, from_safetensors_ranges, read_manifest, to_safetensors, write_manifest,
+};
 pub use copy::{Part, copy_tensors, copy_tensors_sharded};
 pub use deathtensors_core as core;
 pub use deathtensors_core::{

@@ -96,9 +96,8 @@ pub(crate) fn read_into(
     let mut at = offset;
     for out in out.chunks_mut(BATCH_BYTES as usize) {
         let end = at + out.len() as u64;
-        let pieces: Vec<_> = cut(&(at..end)).collect();
         let mut rest = out;
-        for piece in fetch_pieces(source, path, &pieces)? {
+        for piece in fetch_range(source, path, &(at..end))? {
             let piece = (*piece).as_ref();
             let (head, tail) = rest.split_at_mut(piece.len());
             head.copy_from_slice(piece);
@@ -107,6 +106,15 @@ pub(crate) fn read_into(
         at = end;
     }
     Ok(())
+}
+
+/// A range, in the pieces that it takes.
+pub(crate) fn fetch_range(
+    source: &dyn RangeSource,
+    path: &Path,
+    range: &Range<u64>,
+) -> Result<Vec<Piece>> {
+    fetch_pieces(source, path, &cut(range).collect::<Vec<_>>())
 }
 
 /// A range in pieces that may be asked for.

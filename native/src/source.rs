@@ -89,6 +89,14 @@ impl Source {
         }
     }
 
+    /// Who brings the bytes, where somebody does.
+    pub fn ranges(&self) -> Option<&Arc<dyn RangeSource>> {
+        match &self.place {
+            Place::Here { .. } => None,
+            Place::Elsewhere(ranges) => Some(ranges),
+        }
+    }
+
     /// Whether bytes are dear, and asked for in few large requests on the calling thread.
     pub fn is_elsewhere(&self) -> bool {
         matches!(self.place, Place::Elsewhere(_))
@@ -200,14 +208,23 @@ impl Source {
 
 /// Memory for that many bytes, or an error instead of an abort.
 pub(crate) fn memory(len: u64) -> Result<Memory> {
-    let fail = |why: String| {
-        Error::new(
-            Code::Io,
-            format!("not enough memory for {len} bytes: {why}"),
-        )
-    };
-    let len = usize::try_from(len).map_err(|e| fail(e.to_string()))?;
-    Memory::zeroed(len).map_err(|e| fail(e.to_string()))
+    let length = usize::try_from(len).map_err(|e| no_memory(len, e))?;
+    Memory::zeroed(length).map_err(|e| no_memory(len, e))
+}
+
+/// Makes a buffer that many bytes long, all of them zero; an error instead of an abort.
+pub(crate) fn refill(out: &mut Vec<u8>, len: u64) -> Result<()> {
+    let length = usize::try_from(len).map_err(|e| no_memory(len, e))?;
+    out.clear();
+    out.try_reserve_exact(length)
+        .map_err(|e| no_memory(len, e))?;
+    out.resize(length, 0);
+    Ok(())
+}
+
+fn no_memory(len: u64, why: impl std::fmt::Display) -> Error {
+    let message = format!("not enough memory for {len} bytes: {why}");
+    Error::new(Code::Io, message)
 }
 
 /// Hashes a range of a file by reading it, so that it does not count as this

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::options::Progress;
 use deathtensors_core::Code;
+use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,6 +44,16 @@ pub(crate) fn run<T: Send>(work: impl FnOnce() -> T + Send) -> T {
         Some(pool) => pool.install(work),
         None => work(),
     }
+}
+
+/// Does `each` to all items in parallel. Of several errors the first in the order of the
+/// items is returned, so that the same input is refused for the same reason every time.
+pub(crate) fn try_each<I: IndexedParallelIterator>(
+    items: I,
+    each: impl Fn(I::Item) -> Result<()> + Sync + Send,
+) -> Result<()> {
+    let failed = items.map(each).find_map_first(Result::err);
+    failed.map_or(Ok(()), Err)
 }
 
 fn pool() -> Option<Arc<ThreadPool>> {

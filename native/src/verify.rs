@@ -3,12 +3,15 @@
 use crate::error::{Error, Result};
 use crate::file::{STEP_BYTES, TensorFile};
 use crate::options::Progress;
+use crate::overheard::{Overheard, WithHashed};
+use crate::remote::RangeSource;
 use crate::threads::{num_threads, run, watched};
 use deathtensors_core as core;
 use deathtensors_core::digest::{Digest, Sha256, footer_differs, hex, sha256, tensor_differs};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -34,6 +37,12 @@ pub struct Verification {
 /// Start and end of some data, and which tensors have it.
 type Span = ((u64, u64), Vec<usize>);
 
+/// Whether an error is about the bytes, rather than about reading them: the system
+/// refused, or a limit of the caller's.
+fn is_damage(error: &Error) -> bool {
+    !matches!(error.kind(), core::Kind::Io | core::Kind::Limit)
+}
+
 impl Verification {
     /// Whether nothing disagrees.
     pub fn is_sound(&self) -> bool {
@@ -51,7 +60,7 @@ impl TensorFile {
     /// cores. Disagreements are collected, not returned as errors.
     ///
     /// # Errors
-    /// `io.*` when the file cannot be read, or the progress cancels.
+    /// `io.*` when the file cannot be read, or the progress cancels; the `limit.*` codes.
     pub fn verify(&self, progress: &mut dyn Progress) -> Result<Verification> {
         let header = self.header();
         let mut found = Verification {
@@ -84,12 +93,11 @@ impl TensorFile {
         let footed_bytes = footed.as_ref().map_or(0, |r| r.end - r.start);
         let bytes = |(span, _): &Span| span.1 - span.0;
         progress.start(footed_bytes + work.iter().map(bytes).sum::<u64>());
-        // The footer is one long chain, so that it keeps a thread to itself.
-        if self.source.is_elsewhere() {
-            let footer = footed.map(|range| self.hash_range(range, progress));
-            let digests = self.digests_of_brought(&mut work, progress)?;
-            return self.conclude(&work, digests, footer.transpose(), found);
+        if let Some(ranges) = self.source.ranges() {
+            let (footer, digests) = self.read_once(ranges, footed, &mut work, progress)?;
+            return self.conclude(&work, digests, Ok(footer), found);
         }
+        // The footer is one long chain, so that it keeps a thread to itself.
         let (footer, digests) = watched(progress, |tally| {
             rayon::join(
                 || {
@@ -129,6 +137,28 @@ impl TensorFile {
         Ok(found)
     }
 
+    /// The digests of `footed` and of the spans, of bytes that are brought once for both.
+    fn read_once(
+        &self,
+        ranges: &Arc<dyn RangeSource>,
+        footed: Option<Range<u64>>,
+        work: &mut [Span],
+        progress: &mut dyn Progress,
+    ) -> Result<(Option<Digest>, Vec<Result<Digest>>)> {
+        let Some(footed) = footed else {
+            return Ok((None, self.digests_of_brought(work, progress)?));
+        };
+        let path = self.path().to_path_buf();
+        let overheard = Arc::new(Overheard::new(ranges.clone(), path, footed));
+        let same = self.brought_by(overheard.clone());
+        let mut both = WithHashed {
+            progress,
+            overheard: &overheard,
+        };
+        let digests = same.digests_of_brought(work, &mut both)?;
+        Ok((Some(overheard.finish(progress)?), digests))
+    }
+
     /// Digests of the spans, which are put into the order of the data: small tensors are
     /// asked for together.
     fn digests_of_brought(
@@ -149,12 +179,14 @@ impl TensorFile {
                     let digests = all.par_iter().map(|bytes| Ok(sha256(bytes)));
                     digests.collect::<Vec<_>>()
                 })),
-                Some(Err(e)) if e.kind() == core::Kind::Io => return Err(e),
+                Some(Err(e)) if !is_damage(&e) => return Err(e),
                 // Too long to be held; or one is damaged, and it has to be found.
                 _ => {
                     for &nth in batch {
                         match self.digest_with(nth, progress) {
-                            Err(e) if e.kind() == core::Kind::Io => return Err(e),
+                            Err(e) if !is_damage(&e) => {
+                                return Err(e.tensor(self.tensor(nth)?.name));
+                            }
                             digest => out.push(digest),
                         }
                     }
@@ -238,10 +270,10 @@ impl TensorFile {
     ) -> Result<()> {
         if self.is_compressed() {
             found.frames = Some(true);
-            // Without tensors nothing else would look at the seek table.
-            if work.is_empty() {
+            // Without data nothing else would look at the seek table.
+            if work.iter().all(|(span, _)| span.0 == span.1) {
                 match self.blob() {
-                    Err(e) if e.kind() != core::Kind::Io => {
+                    Err(e) if is_damage(&e) => {
                         found.frames = Some(false);
                         found.errors.push(e);
                     }
@@ -275,8 +307,9 @@ impl TensorFile {
                     }
                     None
                 }
-                (Err(e), _) if e.kind() == core::Kind::Io => {
-                    return Err(Error::new(e.code(), e.detail().message()).at(self.path()));
+                (Err(e), _) if !is_damage(e) => {
+                    let detail = e.detail().clone();
+                    return Err(Error::from(detail.tensor(tensor.name)).at(self.path()));
                 }
                 (Err(e), _) => {
                     found.frames = Some(false);

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from . import errors
+from . import _deathtensors, errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,10 +78,11 @@ def open_options(
         raise _option("backend", "'auto', 'mmap' or 'pread'", backend)
     for what, text in (("root", root), ("backend", backend)):
         unicode_only(text or "", what)
-    return flag(verify, "verify"), root, backend, _limits(limits)
+    return flag(verify, "verify"), root, backend, known_limits(limits)
 
 
-def _limits(limits: object) -> dict[str, int] | None:
+def known_limits(limits: object) -> dict[str, int] | None:
+    """Limits by their names; None for the usual ones."""
     if limits is None:
         return None
     if not isinstance(limits, Mapping):
@@ -91,6 +92,13 @@ def _limits(limits: object) -> dict[str, int] | None:
         if not isinstance(name, str):
             raise _option("limits", "names that are strings", name)
         unicode_only(name, "limits")
+        if name not in _deathtensors.LIMITS:
+            raise errors.usage(
+                "there is no such limit",
+                code="usage.option",
+                expected=f"one of {', '.join(_deathtensors.LIMITS)}",
+                found=_shown(name),
+            )
         found[name] = integer(limits[name], f"limits['{name}']", 0, 2**64 - 1)
     return found
 

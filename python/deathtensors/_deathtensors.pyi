@@ -24,6 +24,8 @@ DTYPES: list[tuple[str, int, str | None, str | None]]
 CODES: list[tuple[str, str, str]]
 #: The default of every limit, by name.
 LIMITS: dict[str, int]
+#: ``(name, default, code, meaning)`` of every limit.
+LIMIT_TABLE: list[tuple[str, int, str, str]]
 
 Source: TypeAlias = tuple[str, str, Sequence[int], Any, Mapping[str, str] | None, Hashable | None]
 Progress: TypeAlias = Callable[[int, int], object]
@@ -52,6 +54,7 @@ def append(
     digests: bool | None = None,
     compress_level: int = 3,
     alignment: int = 1,
+    limits: Mapping[str, int] | None = None,
     progress: Progress | None = None,
 ) -> None: ...
 def save_sharded(
@@ -76,9 +79,16 @@ def from_safetensors(
     compress_level: int = 3,
     digests: bool = False,
     alignment: int = 1,
+    limits: Mapping[str, int] | None = None,
     progress: Progress | None = None,
 ) -> None: ...
-def to_safetensors(src: str, dst: str, *, progress: Progress | None = None) -> None: ...
+def to_safetensors(
+    src: str,
+    dst: str,
+    *,
+    limits: Mapping[str, int] | None = None,
+    progress: Progress | None = None,
+) -> None: ...
 
 # Copies tensors from open files into one new file, without decoding them into
 # Python: ``parts`` is [(file, name in that file, name in the new file)].
@@ -123,11 +133,13 @@ def index_metadata(
 ) -> dict[str, str]:
     """The metadata of the index of shards: path, names, bytes and root of each."""
 
-def read_safetensors_index(text: bytes) -> list[tuple[str, list[str]]]:
+def read_safetensors_index(
+    text: bytes, *, limits: Mapping[str, int] | None = None
+) -> list[tuple[str, list[str]]]:
     """The shards that an index of safetensors names, each with its tensors' names."""
 
 def write_manifest(file: File, path: str, written_at: str) -> None: ...
-def read_manifest(text: bytes) -> dict[str, Any]: ...
+def read_manifest(path: str, *, limits: Mapping[str, int] | None = None) -> dict[str, Any]: ...
 
 @final
 class Buffer:
@@ -211,8 +223,15 @@ class File:
     ) -> Buffer:
         """The tensor's bytes; with ``start`` or ``count``, rows of its first axis."""
 
-    def buffers(self, names: Sequence[str], *, progress: Progress | None = None) -> list[Buffer]:
-        """Those tensors' bytes, read together; tied ones share one Buffer."""
+    def check_copies(self, names: Sequence[str], *, held: int = 0) -> None:
+        """Refuses copies of those tensors that take more memory than the limit, where the
+        call holds so many bytes already."""
+
+    def buffers(
+        self, names: Sequence[str], *, held: int = 0, progress: Progress | None = None
+    ) -> list[Buffer]:
+        """Those tensors' bytes, read together; tied ones share one Buffer. The call holds
+        ``held`` bytes already."""
 
     def stats(self, name: str) -> dict[str, Any]: ...
     def all_stats(self, *, progress: Progress | None = None) -> dict[str, dict[str, Any]]: ...

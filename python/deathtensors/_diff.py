@@ -11,6 +11,8 @@ from ._file import DtFile
 from ._sharded import ShardedReader, open_any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ._deathtensors import Progress
     from ._elsewhere import RemoteArgument, Source
 
@@ -20,6 +22,7 @@ def diff(
     path_b: Source | DtFile | ShardedReader,
     *,
     compare_bytes: bool = False,
+    limits: Mapping[str, int] | None = None,
     remote: RemoteArgument = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -33,7 +36,7 @@ def diff(
     Args:
         path_a, path_b: the files, as paths, as URLs, or already open.
         compare_bytes: read and compare the bytes all the same.
-        remote: as for ``open``.
+        limits, remote: as for ``open``, of files that are not open yet.
         progress: called now and then with bytes done and bytes in all.
 
     Returns:
@@ -49,7 +52,7 @@ def diff(
     ['w']
     """
     compare_bytes = flag(compare_bytes, "compare_bytes")
-    with _opened(path_a, remote) as a, _opened(path_b, remote) as b:
+    with _opened(path_a, limits, remote) as a, _opened(path_b, limits, remote) as b:
         if isinstance(a, DtFile) and isinstance(b, DtFile):
             return _deathtensors.diff(
                 a._raw, b._raw, compare_bytes=compare_bytes, progress=progress
@@ -58,12 +61,14 @@ def diff(
 
 
 def _opened(
-    file: Source | DtFile | ShardedReader, remote: RemoteArgument
+    file: Source | DtFile | ShardedReader,
+    limits: Mapping[str, int] | None,
+    remote: RemoteArgument,
 ) -> AbstractContextManager[DtFile | ShardedReader]:
     # What the caller opened stays open.
     if isinstance(file, (DtFile, ShardedReader)):
         return nullcontext(file)
-    return open_any(file, remote=remote)
+    return open_any(file, limits=limits, remote=remote)
 
 
 def _diff_models(

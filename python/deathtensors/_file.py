@@ -18,6 +18,7 @@ from ._elsewhere import (
 )
 from ._paths import expand_path
 from ._reader import Reader
+from ._spelling import spelled
 from ._text import human_bytes, human_count, plural, printable
 
 TYPE_CHECKING = False
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from ._paths import StrPath
     from ._remote import Transfer
 
-#: What the index of a sharded model is, and who reads it.
-INDEX_HINT = "the index of a sharded model, without tensors of its own: open_sharded() reads it"
 
 #: How many rows a notebook shows of a file.
 _NOTEBOOK_ROWS = 50
@@ -65,6 +64,8 @@ class DtFile(Reader):
             asked for and holds no mapping, for network file systems; "auto" chooses.
         limits: other limits than the usual, by name, such as
             ``{"header_bytes": 1_000_000}``; ``deathtensors.LIMITS`` has the usual ones.
+            ``memory_bytes`` bounds what each call may set aside for copies; views of a
+            mapped file are none.
         remote: how remote files are read, a ``deathtensors.remote.RemoteOptions`` or a
             mapping of its fields, such as ``{"token": "hf_…"}``. Local files ignore it.
 
@@ -132,7 +133,7 @@ class DtFile(Reader):
         if type(name) is not str or not name.isascii():
             looked_up(name)
         if self._is_index:
-            raise errors.no_tensor(name, INDEX_HINT)
+            raise errors.no_tensor(name, _index_hint())
         return self._raw
 
     def _files(self) -> Iterator[File]:
@@ -215,7 +216,9 @@ class DtFile(Reader):
 
     def get_all_bytes(self) -> dict[str, bytes]:
         """A copy of every tensor's bytes, by name."""
-        return {name: self._raw.get_bytes(name) for name in self}
+        names = self.keys()
+        self._raw.check_copies(names)
+        return {name: self._raw.get_bytes(name) for name in names}
 
     def all_stats(self, *, progress: Progress | None = None) -> dict[str, dict[str, Any]]:
         """``stats()`` of every tensor, by name, on all cores."""
@@ -237,7 +240,7 @@ class DtFile(Reader):
         if self.closed:
             return f"<deathtensors.DtFile {self.path!r}, closed>"
         if self._is_index:
-            return f"<deathtensors.DtFile {self.path!r}, {INDEX_HINT}>"
+            return f"<deathtensors.DtFile {self.path!r}, {_index_hint()}>"
         return f"<deathtensors.DtFile {self.path!r} with {plural(len(self), 'tensor')}>"
 
     def _repr_html_(self) -> str:
@@ -318,4 +321,9 @@ def open(
 def warn_of_index(file: DtFile) -> None:
     """Tell who opened an index as a file that nothing is in it."""
     if file._is_index:
-        warnings.warn(f"{printable(file.path)} is {INDEX_HINT}", stacklevel=3)
+        warnings.warn(f"{printable(file.path)} is {_index_hint()}", stacklevel=3)
+
+
+def _index_hint() -> str:
+    what = "the index of a sharded model, without tensors of its own"
+    return f"{what}: {spelled('read an index')}"

@@ -185,10 +185,10 @@ class Reader:
         """
         view = view_for(framework)
         found: dict[str, Any] = {}
-        parts = 0
+        parts = held = 0
         for file in self._files():
             parts += 1
-            _view_all(file, view, progress, found)
+            held += _view_all(file, view, progress, held, found)
         return found if parts == 1 else {name: found[name] for name in self.keys()}
 
     def items(self, framework: str = "torch") -> Iterator[tuple[str, Any]]:
@@ -269,12 +269,21 @@ class Reader:
         self.close()
 
 
-def _view_all(file: File, view: View, progress: Progress | None, into: dict[str, Any]) -> None:
+def _view_all(
+    file: File, view: View, progress: Progress | None, held: int, into: dict[str, Any]
+) -> int:
+    """Add a file's tensors to those of other files, for which ``held`` bytes were copied.
+
+    Returns:
+        How many bytes were copied for these.
+    """
     infos = file.infos()
     # Tied names share one Buffer; the framework's view of it is made once, so that
     # they share a storage too and not merely an address.
     seen: dict[int, Any] = {}
-    buffers: list[Buffer] = file.buffers([info["name"] for info in infos], progress=progress)
+    buffers: list[Buffer] = file.buffers(
+        [info["name"] for info in infos], held=held, progress=progress
+    )
     tied = len(set(map(id, buffers))) < len(buffers)
     for info, buffer in zip(infos, buffers):
         name = info["name"]
@@ -288,6 +297,8 @@ def _view_all(file: File, view: View, progress: Progress | None, into: dict[str,
         into[name] = value = view(buffer, dtype, shape, name)
         if tied:
             seen[id(buffer)] = (dtype, shape, value)
+    copies = {id(buffer): buffer.nbytes for buffer in buffers if not buffer.is_view}
+    return sum(copies.values())
 
 
 def _alias(value: Any) -> Any:

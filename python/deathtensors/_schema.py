@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Optional
 
 from . import _deathtensors, errors
@@ -87,12 +87,18 @@ class Schema:
         self._extra = bool(allow)
         return self
 
-    def validate(self, path_or_file: StrPath | DtFile | ShardedReader) -> None:
+    def validate(
+        self,
+        path_or_file: StrPath | DtFile | ShardedReader,
+        *,
+        limits: Mapping[str, int] | None = None,
+    ) -> None:
         """Check a file, or a model in several; nothing is read but headers.
 
         Args:
             path_or_file: a path (a shard index stands for the whole model), or
                 what ``open`` or ``open_sharded`` returned.
+            limits: as for ``open``, of a file that is not open yet.
 
         Raises:
             SchemaError: it does not conform; the line says how.
@@ -101,16 +107,21 @@ class Schema:
             for file, schema in self._parts(path_or_file):
                 schema.validate(file)
             return
-        with open_any(path_or_file) as opened:
+        with open_any(path_or_file, limits=limits) as opened:
             self.validate(opened)
 
-    def problems(self, path_or_file: StrPath | DtFile | ShardedReader) -> list[str]:
+    def problems(
+        self,
+        path_or_file: StrPath | DtFile | ShardedReader,
+        *,
+        limits: Mapping[str, int] | None = None,
+    ) -> list[str]:
         """All that is wrong, one line each; empty when the file conforms."""
         if isinstance(path_or_file, (DtFile, ShardedReader)):
             return [
                 line for file, schema in self._parts(path_or_file) for line in schema.problems(file)
             ]
-        with open_any(path_or_file) as opened:
+        with open_any(path_or_file, limits=limits) as opened:
             return self.problems(opened)
 
     def _compiled(self, names: Iterable[str]) -> _deathtensors.Schema:
@@ -129,7 +140,7 @@ class Schema:
             # A tensor that is nowhere is missing from the index.
             shard = reader.which_shard(name) if name in reader else ""
             by_shard.setdefault(shard, []).append(name)
-        parts = [(_deathtensors.File(reader.index_path), self._compiled(by_shard.get("", [])))]
+        parts = [(reader._open_index()._raw, self._compiled(by_shard.get("", [])))]
         for index, shard in enumerate(reader._raw.shard_names()):
             parts.append((reader._raw.shard(index), self._compiled(by_shard.get(shard, []))))
         return parts

@@ -144,9 +144,7 @@ class ShardedReader(Reader):
             None where any carries nothing to check by; and files, the report of each
             by its file name.
         """
-        if self._home is None:
-            raise cannot_travel(self.index_path)
-        with DtFile(self._home, remote=self._remote) as index:
+        with self._open_index() as index:
             reports = {os.path.basename(self.index_path): index.verify_report()}
         for name, file in zip(self._raw.shard_names(), self._files()):
             reports[name] = file.verify(progress=progress)
@@ -158,6 +156,12 @@ class ShardedReader(Reader):
             "errors": [error for part in parts for error in part["errors"]],
             "files": reports,
         }
+
+    def _open_index(self) -> DtFile:
+        """The index as a file of its own."""
+        if self._home is None:
+            raise cannot_travel(self.index_path)
+        return DtFile(self._home, limits=self._options[3], remote=self._remote)
 
     def __repr__(self) -> str:
         tensors = plural(len(self), "tensor")

@@ -50,7 +50,8 @@ def save_sparse(path: StrPath, tensors: Mapping[str, Any], **kwargs: Any) -> Non
 def get_sparse(f: DtFile | ShardedReader, name: str) -> Any:
     """Read a tensor saved by ``save_sparse`` in its layout; a dense one as it is.
 
-    Indices are checked before torch sees them.
+    Indices are checked before torch sees them. Each of its parts is a call of its own for
+    the limit ``memory_bytes``.
 
     Args:
         f: an open file or sharded model.

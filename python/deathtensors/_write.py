@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Optional, cast
 
 from . import _deathtensors, errors
-from ._arguments import flag, level, natural, not_itself
+from ._arguments import flag, known_limits, level, natural, not_itself
 from ._elsewhere import connect, is_elsewhere, ranges
 from ._file import DtFile
 from ._paths import expand_path, with_extension
@@ -141,6 +141,7 @@ def append(
     digests: bool | None = None,
     alignment: int | None = None,
     compress_level: int = 3,
+    limits: Mapping[str, int] | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Add tensors to a file.
@@ -157,6 +158,7 @@ def append(
             keep their value.
         digests: whether the new tensors get digests; None for as the file has.
         alignment: of the new tensors, see ``save``.
+        limits: what the file may ask for, see ``DtFile``.
 
     Raises:
         UsageError: a name exists already, or a value cannot be used.
@@ -175,6 +177,7 @@ def append(
         digests=None if digests is None else flag(digests, "digests"),
         alignment=_alignment(alignment),
         compress_level=level(compress_level),
+        limits=known_limits(limits),
         progress=progress,
     )
 
@@ -187,6 +190,7 @@ def append_file(
     digests: bool | None = None,
     alignment: int | None = None,
     compress_level: int = 3,
+    limits: Mapping[str, int] | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Add raw bytes to a file: ``append`` for the tuples that ``save_file`` takes.
@@ -204,6 +208,7 @@ def append_file(
         digests=None if digests is None else flag(digests, "digests"),
         alignment=_alignment(alignment),
         compress_level=level(compress_level),
+        limits=known_limits(limits),
         progress=progress,
     )
 
@@ -267,6 +272,7 @@ def from_safetensors(
     compress_level: int = 3,
     digests: bool = False,
     alignment: int | None = None,
+    limits: Mapping[str, int] | None = None,
     remote: RemoteArgument = None,
     progress: Progress | None = None,
 ) -> str:
@@ -279,7 +285,7 @@ def from_safetensors(
         src: the file to read; or a URL or a file object, as for ``open``, which is read
             once and never stored, and for which ``dst`` must be given.
         dst: the file to write; None for the same name with ``.deathtensors``.
-        remote: as for ``open``.
+        limits, remote: as for ``open``.
         checksum, compress, compress_level, digests, alignment, progress: see ``save``.
 
     Returns:
@@ -295,6 +301,7 @@ def from_safetensors(
         "compress_level": level(compress_level),
         "digests": flag(digests, "digests"),
         "alignment": _alignment(alignment),
+        "limits": known_limits(limits),
         "progress": progress,
     }
     if is_elsewhere(src):
@@ -315,7 +322,11 @@ def from_safetensors(
 
 
 def to_safetensors(
-    src: StrPath, dst: StrPath | None = None, *, progress: Progress | None = None
+    src: StrPath,
+    dst: StrPath | None = None,
+    *,
+    limits: Mapping[str, int] | None = None,
+    progress: Progress | None = None,
 ) -> str:
     """Convert to a ``.safetensors`` file; neither torch nor safetensors is needed.
 
@@ -326,6 +337,7 @@ def to_safetensors(
     Args:
         src: the file to read.
         dst: the file to write; None for the same name with ``.safetensors``.
+        limits: as for ``open``.
         progress: called now and then with bytes done and bytes in all.
 
     Returns:
@@ -339,21 +351,27 @@ def to_safetensors(
     source = expand_path(src)
     target = _target(source, dst, ".safetensors")
     not_itself(source, target)
-    with DtFile(source) as file:
+    with DtFile(source, limits=limits) as file:
         if file.metadata().get("deathtensors.sharded") == "true":
             raise errors.usage(
                 f"{source} is a shard index and holds no tensors itself; merge it first"
             )
-    _deathtensors.to_safetensors(source, target, progress=progress)
+    _deathtensors.to_safetensors(source, target, limits=known_limits(limits), progress=progress)
     return target
 
 
-def write_manifest(dt_path: StrPath, manifest_path: StrPath | None = None) -> str:
+def write_manifest(
+    dt_path: StrPath,
+    manifest_path: StrPath | None = None,
+    *,
+    limits: Mapping[str, int] | None = None,
+) -> str:
     """Write a file's catalogue as JSON beside it, for tools that read no tensors.
 
     Args:
         dt_path: the file to describe.
         manifest_path: where to write; None for ``dt_path`` with ``.json`` added.
+        limits: as for ``open``.
 
     Returns:
         The path that was written.
@@ -368,14 +386,20 @@ def write_manifest(dt_path: StrPath, manifest_path: StrPath | None = None) -> st
     source = expand_path(dt_path)
     target = expand_path(manifest_path) if manifest_path is not None else source + ".json"
     not_itself(source, target)
-    with DtFile(source) as file:
+    with DtFile(source, limits=limits) as file:
         written_at = datetime.now(timezone.utc).isoformat()
         _deathtensors.write_manifest(file._raw, target, written_at)
     return target
 
 
-def read_manifest(manifest_path: StrPath) -> dict[str, Any]:
+def read_manifest(
+    manifest_path: StrPath, *, limits: Mapping[str, int] | None = None
+) -> dict[str, Any]:
     """Read what ``write_manifest`` wrote.
+
+    Args:
+        manifest_path: the file to read.
+        limits: as for ``open``; its text may be 16 times as long as a header.
 
     Returns:
         deathtensors_version, format_version, magic, global_metadata, tensors (each
@@ -385,13 +409,7 @@ def read_manifest(manifest_path: StrPath) -> dict[str, Any]:
         FormatError: the file is not a manifest.
         MissingFileError: no file has that path.
     """
-    path = expand_path(manifest_path)
-    try:
-        with open(path, "rb") as file:
-            text = file.read()
-    except OSError as error:
-        raise errors.from_os_error(error, path) from error
-    return _deathtensors.read_manifest(text)
+    return _deathtensors.read_manifest(expand_path(manifest_path), limits=known_limits(limits))
 
 
 def _alignment(alignment: int | None) -> int:

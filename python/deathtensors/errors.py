@@ -18,6 +18,8 @@ from __future__ import annotations
 import errno as _errno
 import os
 
+from ._spelling import spelled
+
 __all__ = [
     "DeathTensorsError",
     "FileAccessError",
@@ -355,7 +357,7 @@ def network(
 def over_budget(path: str, budget: int, needed: int) -> DeathTensorsError:
     """A transfer that would exceed its budget; both are in bytes."""
     expected, found = f"at most {budget} bytes", f"{needed} bytes"
-    message = f"{path}: the transfer would exceed budget_bytes; nothing was asked for"
+    message = f"{path}: the transfer would exceed {spelled('budget')}; nothing was asked for"
     line = _line(message, None, expected, found)
     return make("limit.transfer_bytes", "limit", line, None, expected, found, path)
 

@@ -56,38 +56,23 @@ impl OpenArguments<'_, '_> {
                 parse_hex(&lower).map_err(|_| refuse("root", "64 hexadecimal digits", text))?;
             options.root = Some(digest);
         }
-        if let Some(mapping) = self.limits {
-            let given: HashMap<String, u64> =
-                PyDict::from_sequence(&mapping.call_method0("items")?)?.extract()?;
-            let mut fields = limit_fields(&mut options.limits);
-            for (name, value) in given {
-                match fields.iter_mut().find(|(field, _)| *field == name) {
-                    Some((_, slot)) => **slot = value,
-                    None => {
-                        return Err(refuse(
-                            "limits",
-                            "names of limits, see deathtensors.LIMITS",
-                            &name,
-                        ));
-                    }
-                }
-            }
-        }
+        options.limits = limits(py, self.limits)?;
         Ok(options)
     }
 }
 
-/// Every limit by its name.
-pub fn limit_fields(limits: &mut Limits) -> [(&'static str, &mut u64); 7] {
-    [
-        ("header_bytes", &mut limits.header_bytes),
-        ("tensors", &mut limits.tensors),
-        ("name_bytes", &mut limits.name_bytes),
-        ("metadata_bytes", &mut limits.metadata_bytes),
-        ("rank", &mut limits.rank),
-        ("depth", &mut limits.depth),
-        ("inflated_bytes", &mut limits.inflated_bytes),
-    ]
+/// The limits that hold where a mapping lowers, or raises, some of them.
+pub fn limits(py: Python<'_>, mapping: Option<&Bound<'_, PyAny>>) -> PyResult<Limits> {
+    let mut limits = Limits::DEFAULT;
+    if let Some(mapping) = mapping {
+        let given = PyDict::from_sequence(&mapping.call_method0("items")?)?;
+        for (name, value) in given {
+            limits
+                .set(name.cast::<PyString>()?.to_str()?, value.extract()?)
+                .map_err(|e| raise(py, e.into()))?;
+        }
+    }
+    Ok(limits)
 }
 
 impl File {
@@ -280,8 +265,11 @@ impl File {
         let open = self.open(py)?;
         let nth = open.position(name).map_err(|e| raise(py, e))?;
         let length = open.tensor(nth).map_err(|e| raise(py, e))?.nbytes();
-        py.detach(|| open.prepare_frames(nth))
-            .map_err(|e| raise(py, e))?;
+        py.detach(|| {
+            open.check_copies(&[nth], 0)?;
+            open.prepare_frames(nth)
+        })
+        .map_err(|e| raise(py, e))?;
         PyBytes::new_with(py, length as usize, |out| {
             run(py, None, |progress| {
                 open.read_into_with(name, out, progress)
@@ -319,11 +307,23 @@ impl File {
         })
     }
 
-    #[pyo3(signature = (names, *, progress=None))]
+    /// Refuses copies of these tensors that would take more memory than the limit, where
+    /// the call holds so many bytes already.
+    #[pyo3(signature = (names, *, held=0))]
+    fn check_copies(&self, py: Python<'_>, names: Vec<String>, held: u64) -> PyResult<()> {
+        let open = self.open(py)?;
+        let nths: Result<Vec<_>> = names.iter().map(|name| open.position(name)).collect();
+        let nths = nths.map_err(|e| raise(py, e))?;
+        py.detach(|| open.check_copies(&nths, held))
+            .map_err(|e| raise(py, e))
+    }
+
+    #[pyo3(signature = (names, *, held=0, progress=None))]
     fn buffers(
         &self,
         py: Python<'_>,
         names: Vec<String>,
+        held: u64,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Vec<Py<Buffer>>> {
         let open = self.open(py)?;
@@ -339,7 +339,9 @@ impl File {
             }
             wanted.push(place);
         }
-        let made = run(py, progress, |progress| buffers(&open, &nths, progress))?;
+        let made = run(py, progress, |progress| {
+            buffers(&open, &nths, held, progress)
+        })?;
         let made: Vec<_> = made
             .into_iter()
             .map(|buffer| Py::new(py, buffer))
@@ -436,10 +438,12 @@ fn buffer(
     Ok(Buffer::from_memory(memory, writable))
 }
 
-/// The bytes of whole tensors, those that need a copy read together.
+/// The bytes of whole tensors, those that need a copy read together. The call holds
+/// `held` bytes already.
 fn buffers(
     file: &Arc<TensorFile>,
     nths: &[usize],
+    held: u64,
     progress: &mut dyn Progress,
 ) -> Result<Vec<Buffer>> {
     let mut out = Vec::with_capacity(nths.len());
@@ -451,6 +455,7 @@ fn buffers(
         }
         out.push(made);
     }
+    file.check_copies(&copies, held)?;
     let mut read = match copies.is_empty() {
         true => Vec::new(),
         false => file.read_many(&copies, progress)?,

@@ -39,10 +39,15 @@ fn _deathtensors(m: &Bound<'_, PyModule>) -> PyResult<()> {
         .collect();
     m.add("CODES", codes)?;
     let limits = PyDict::new(py);
-    for (name, value) in file::limit_fields(&mut core::Limits::DEFAULT.clone()) {
-        limits.set_item(name, *value)?;
+    for row in core::Limits::TABLE {
+        limits.set_item(row.name, row.default)?;
     }
     m.add("LIMITS", limits)?;
+    let table: Vec<_> = core::Limits::TABLE
+        .iter()
+        .map(|row| (row.name, row.default, row.code.as_str(), row.meaning.trim()))
+        .collect();
+    m.add("LIMIT_TABLE", table)?;
     m.add_class::<memory::Buffer>()?;
     m.add_class::<file::File>()?;
     m.add_class::<sharded::Sharded>()?;

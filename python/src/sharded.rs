@@ -4,7 +4,6 @@ use crate::errors::raise;
 use crate::file::{File, OpenArguments};
 use crate::remote::{Whereabouts, shard_opener};
 use deathtensors::core::Code;
-use deathtensors::core::Limits;
 use deathtensors::core::digest::{hex, parse_hex};
 use deathtensors::core::shards::{self, Shard, ShardIndex};
 use deathtensors::{Error, ShardedFile};
@@ -230,8 +229,13 @@ pub fn index_metadata(
 
 /// The shards that an index of safetensors names, each a path and its tensors' names.
 #[pyfunction]
-pub fn read_safetensors_index(py: Python<'_>, text: &[u8]) -> PyResult<Vec<(String, Vec<String>)>> {
-    let index = ShardIndex::parse_safetensors_index(text, &Limits::DEFAULT);
+#[pyo3(signature = (text, *, limits=None))]
+pub fn read_safetensors_index(
+    py: Python<'_>,
+    text: &[u8],
+    limits: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Vec<(String, Vec<String>)>> {
+    let index = ShardIndex::parse_safetensors_index(text, &crate::file::limits(py, limits)?);
     let index = index.map_err(|e| raise(py, e.into()))?;
     let shards = index.shards.into_iter();
     Ok(shards.map(|shard| (shard.path, shard.tensors)).collect())

@@ -1,12 +1,11 @@
 //! Writing and converting.
 
 use crate::errors::raise;
-use crate::file::File;
+use crate::file::{File, limits as read_limits};
 use crate::input::{Sources, strings};
 use crate::progress::run;
 use crate::remote::{Place, Whereabouts};
-use deathtensors::core::{Limits, manifest};
-use deathtensors::{AppendOptions, Part, TensorFile, TensorWriter, WriteOptions};
+use deathtensors::{AppendOptions, OpenOptions, Part, TensorFile, TensorWriter, WriteOptions};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -69,7 +68,7 @@ pub fn save(
 
 #[pyfunction]
 #[pyo3(signature = (path, sources, extra_global_metadata, *, digests=None, compress_level=3,
-                    alignment=1, progress=None))]
+                    alignment=1, limits=None, progress=None))]
 #[expect(clippy::too_many_arguments, reason = "keywords of the Python call")]
 pub fn append(
     py: Python<'_>,
@@ -79,6 +78,7 @@ pub fn append(
     digests: Option<bool>,
     compress_level: i32,
     alignment: u64,
+    limits: Option<&Bound<'_, PyAny>>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<()> {
     let sources = Sources::new(sources)?;
@@ -87,6 +87,7 @@ pub fn append(
     options.compress_level = Some(compress_level);
     options.digests = digests;
     options.alignment = Some(alignment);
+    options.limits = read_limits(py, limits)?;
     run(py, progress, |progress| {
         let mut writer = TensorWriter::append(&path, &sources.specs, &global, &options, progress)?;
         sources.feed(0..sources.specs.len(), &mut writer, progress)?;
@@ -135,7 +136,7 @@ pub fn save_sharded(
 
 #[pyfunction]
 #[pyo3(signature = (src, dst, *, checksum=true, compress=false, compress_level=3, digests=false,
-                    alignment=1, progress=None))]
+                    alignment=1, limits=None, progress=None))]
 #[expect(clippy::too_many_arguments, reason = "keywords of the Python call")]
 pub fn from_safetensors(
     py: Python<'_>,
@@ -146,28 +147,33 @@ pub fn from_safetensors(
     compress_level: i32,
     digests: bool,
     alignment: u64,
+    limits: Option<&Bound<'_, PyAny>>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<()> {
     let options = options(checksum, compress, compress_level, digests, alignment);
+    let limits = &read_limits(py, limits)?;
     let place = src.detached();
     run(py, progress, |progress| match place {
-        Place::Here(src) => deathtensors::from_safetensors(&src, &dst, &options, progress),
+        Place::Here(src) => deathtensors::from_safetensors(&src, &dst, &options, limits, progress),
         Place::There(name, source) => {
-            deathtensors::from_safetensors_ranges(name, source, &dst, &options, progress)
+            deathtensors::from_safetensors_ranges(name, source, &dst, &options, limits, progress)
         }
     })
 }
 
 #[pyfunction]
-#[pyo3(signature = (src, dst, *, progress=None))]
+#[pyo3(signature = (src, dst, *, limits=None, progress=None))]
 pub fn to_safetensors(
     py: Python<'_>,
     src: PathBuf,
     dst: PathBuf,
+    limits: Option<&Bound<'_, PyAny>>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<()> {
+    let mut options = OpenOptions::default();
+    options.limits = read_limits(py, limits)?;
     run(py, progress, |progress| {
-        deathtensors::to_safetensors(&src, &dst, progress)
+        deathtensors::to_safetensors(&src, &dst, &options, progress)
     })
 }
 
@@ -275,12 +281,17 @@ pub fn write_manifest(
 }
 
 #[pyfunction]
+#[pyo3(signature = (path, *, limits=None))]
 pub fn read_manifest<'py>(
     py: Python<'py>,
-    text: &Bound<'py, PyBytes>,
+    path: PathBuf,
+    limits: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let limits = read_limits(py, limits)?;
     // The core checks it; to make dictionaries of it is Python's own business.
-    manifest::parse(text.as_bytes(), &Limits::DEFAULT).map_err(|e| raise(py, e.into()))?;
+    let text = py
+        .detach(|| deathtensors::read_manifest(&path, &limits))
+        .map_err(|e| raise(py, e))?;
     py.import(intern!(py, "json"))?
-        .call_method1(intern!(py, "loads"), (text,))
+        .call_method1(intern!(py, "loads"), (PyBytes::new(py, &text),))
 }

@@ -421,3 +421,11 @@ def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 130 and "Traceback" not in done.stderr
+
+
+def test_names_in_errors_are_shown_as_they_are(model: Path) -> None:
+    """Whatever options of ours they look like."""
+    for name in ("token=", "budget_bytes", "repo_type=dataset", "; the option timeout"):
+        done = run("stats", model, name)
+        assert done.returncode == MISUSE
+        assert f"'{name}'" in done.stderr

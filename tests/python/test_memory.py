@@ -67,6 +67,31 @@ def test_tensors_that_must_be_copied_are_copied_one_at_a_time(tmp_path: Path) ->
     assert grown(STRIDED, tmp_path / "x") <= (64 + 64) * MEBIBYTE
 
 
+REFUSE = """
+    f = dt.open(path, limits={"memory_bytes": 32 << 20})
+    f.stats("table")
+
+    def refused():
+        for call in (f.get_tensor, f.get_bytes, f.get_buffer, f.get_tensor_slice):
+            try:
+                call("table")
+            except dt.LimitError as error:
+                assert error.found == f"{512 << 20} bytes", error
+            else:
+                raise SystemExit("not refused")
+
+    print(json.dumps([measure(refused), measure(f.all_stats), measure(f.verify)]))
+"""
+
+
+def test_what_the_limit_refuses_takes_nothing_and_the_rest_stays_below(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    run_python(PRELUDE + MAKE, path, json.dumps({"compress": True, "digests": True}))
+    refused, *worked = json.loads(run_python(PRELUDE + REFUSE, path, "{}").stdout)
+    assert refused <= MEBIBYTE
+    assert max(worked) <= 48 * MEBIBYTE, worked
+
+
 APPEND = """
     print(measure(lambda: dt.append(path, {"w": np.ones(1024)})))
 """

@@ -70,6 +70,18 @@ def test_everything_that_a_local_file_has(hub: Hub, path: Path) -> None:
         assert here.counters is None
 
 
+def test_a_schema_meets_a_sharded_model(web: Web, tmp_path: Path) -> None:
+    index = tmp_path / "s.deathtensors"
+    tensors = {name: np.zeros(100, "uint8") for name in "ab"}
+    for path in (index, *map(Path, dt.save_sharded(index, tensors, max_shard_bytes=100))):
+        web.files[f"/{path.name}"] = path.read_bytes()
+    with dt.open_sharded(f"{web.url}/s.deathtensors") as model:
+        schema = dt.Schema().expect("a").expect("b", dtype="U8")
+        schema.validate(model)
+        (line,) = schema.expect("gone").problems(model)
+        assert "gone" in line
+
+
 @pytest.mark.parametrize("kind", ["web", "object", "real file", "fsspec memory", "fsspec file"])
 def test_wherever_it_is(web: Web, path: Path, kind: str) -> None:
     import fsspec

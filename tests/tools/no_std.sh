@@ -14,7 +14,7 @@ sysroot=$(rustc --print sysroot)
 export CARGO_TARGET_DIR="$root/build/no_std"
 
 build() {
-  cargo build --package deathtensors-core --target "$target" "$@"
+  cargo build --locked --package deathtensors-core --target "$target" "$@"
 }
 
 # The target's own libraries include std, which would hide a use of it. So the

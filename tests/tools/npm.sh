@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs what the npm package is built and tested with, as locked, into
-# web/node_modules; nothing to do when that is already there. (Not by `npm ci`, which
-# refuses a lock without the optional packages of other platforms, and npm leaves those
-# out of it.)
+# Installs what the npm package is built and tested with, exactly as locked, into
+# web/node_modules; nothing to do when that is already there. No package's own install
+# script is run. (The lock must list the optional packages of every platform, or `npm ci`
+# refuses it: after adding one, `npm install --package-lock-only` completes it.)
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root/web"
@@ -19,7 +19,7 @@ fi
 stamp=node_modules/.installed-from
 wanted=$(cat package-lock.json; node --version)
 if [[ ! -f $stamp || $(cat "$stamp") != "$wanted" ]]; then
-  npm install --no-save --no-audit --no-fund --loglevel=error
+  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
   printf '%s\n' "$wanted" >"$stamp"
 fi
 echo "result: node $(node --version)"

@@ -4,6 +4,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 out="$root/build/sdist"
+export PIP_CONSTRAINT="$root/tests/constraints.txt" PIP_BUILD_CONSTRAINT="$root/tests/constraints.txt"
 rm -rf "$out"
 mkdir -p "$out"
 "$root/build/venv/bin/python" -m build --sdist --outdir "$out" "$root/python"

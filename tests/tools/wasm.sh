@@ -25,7 +25,7 @@ flags+=" --remap-path-prefix=$root=. --remap-path-prefix=${CARGO_HOME:-$HOME/.ca
 export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="$flags"
 
 build() {
-  cargo build --package deathtensors-wasm --profile web --target "$target" "$@"
+  cargo build --locked --package deathtensors-wasm --profile web --target "$target" "$@"
 }
 
 installed() {
@@ -101,10 +101,7 @@ locked() {
 # their names because gzip finds more in common among neighbours that are alike.
 optimise() {
   local program=web/node_modules/.bin/wasm-opt
-  if [[ ! -x $program ]]; then
-    program=build/binaryen/node_modules/.bin/wasm-opt
-    [[ -x $program ]] || npm install --silent --no-fund --no-audit --prefix build/binaryen binaryen@latest
-  fi
+  [[ -x $program ]] || tests/tools/npm.sh
   "$program" -O3 --converge --reorder-functions-by-name --flexible-inline-max-function-size=10 --always-inline-max-function-size=1 \
     --one-caller-inline-max-function-size=0 --enable-simd --enable-bulk-memory --enable-sign-ext \
     --enable-nontrapping-float-to-int --enable-mutable-globals --enable-reference-types \

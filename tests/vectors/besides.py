@@ -1,7 +1,8 @@
 """What must be refused elsewhere than in opening a file: sparse groups, manifests,
 safetensors files, and limits that the caller lowers. Each case is a folder with one file.
 
-``how`` says what is asked for: ``open`` (with ``limits``), ``sparse`` (the sparse tensor
+``how`` says what is asked for: ``open`` (with ``limits``), ``read`` (the same, and a copy
+of the tensor ``w``), ``sparse`` (the sparse tensor
 ``w``), ``manifest`` (reading it), ``from_safetensors`` or ``to_safetensors``.
 """
 
@@ -147,4 +148,24 @@ def refused() -> Iterator[Case]:
         ours,
         three,
         limits={"tensors": 2},
+    )
+    # 16 times the header is counted for it: less than 8,000 bytes here, and than the data.
+    large = assemble(dumps(header({"w": entry("U8", [8000], 0)})), counting(8000))
+    yield case(
+        "limit_memory_header",
+        "open",
+        "limit.memory",
+        "a header that takes more memory than the caller allows",
+        ours,
+        large,
+        limits={"memory_bytes": 1000},
+    )
+    yield case(
+        "limit_memory_tensor",
+        "read",
+        "limit.memory",
+        "a tensor of 8000 bytes, of which the caller allows a copy of 7999",
+        ours,
+        large,
+        limits={"memory_bytes": 7999},
     )

@@ -128,7 +128,8 @@ impl Model {
     fn check_inflated(&self, bytes: u64) -> Result<()> {
         let most = self.limits.inflated_bytes.min(MOST);
         if bytes <= most || !matches!(self.file, File::Ours(_)) {
-            return Ok(());
+            // It is decoded as a whole, whatever part of it is wanted.
+            return Ok(self.limits.check_memory(bytes)?);
         }
         Err(Error::new(
             Code::LimitInflated,

@@ -1,6 +1,7 @@
 import type { Model } from "./engine/face.ts";
 import type { Pool } from "./engine/pool.ts";
 import { throwIfAborted } from "./errors.ts";
+import { checkMemory } from "./limits.ts";
 import type { Lease, Range, Ranges } from "./ranges.ts";
 import { LONGEST } from "./ranges.ts";
 
@@ -62,14 +63,17 @@ export class Data {
   readonly #ranges: Ranges;
   readonly #pool: Pool;
   readonly #compressed: boolean;
+  /** The limit of memory. */
+  readonly most: number;
   #table: Promise<void> | undefined;
   #whole: Uint8Array | undefined;
 
-  constructor(model: Model, ranges: Ranges, pool: Pool, compressed: boolean) {
+  constructor(model: Model, ranges: Ranges, pool: Pool, compressed: boolean, most: number) {
     this.#model = model;
     this.#ranges = ranges;
     this.#pool = pool;
     this.#compressed = compressed;
+    this.most = most;
   }
 
   /** Reads the seek table, once. */
@@ -109,13 +113,19 @@ export class Data {
     signal?: AbortSignal,
     watch?: Watch,
   ): AsyncGenerator<Uint8Array> {
+    yield* this.#run(await this.#merged(spans, signal), signal, watch);
+  }
+
+  async #merged(spans: readonly Range[], signal?: AbortSignal): Promise<Piece[]> {
+    // Nothing needs no frames, sound or not.
+    if (spans.every(([start, end]) => start === end)) return [];
     await this.table(signal);
     const pieces: Piece[] = [];
     for (const piece of spans.flatMap((span) => this.#plan(span))) {
       const last = pieces.at(-1);
       if (!last || !merge(last, piece)) pieces.push(piece);
     }
-    yield* this.#run(pieces, signal, watch);
+    return pieces;
   }
 
   /** The file's own bytes, in pieces of any length. */
@@ -123,16 +133,20 @@ export class Data {
     return this.#run([plain([start, end])], signal);
   }
 
-  /** The data of some spans in one array. */
+  /** The data of some spans in one array. The call will need `more` bytes of memory. */
   async bytes(
     spans: readonly Range[],
     signal?: AbortSignal,
     onBytes?: (done: number) => void,
+    more = 0,
   ): Promise<Uint8Array> {
     const length = spans.reduce((sum, [start, end]) => sum + end - start, 0);
+    const pieces = await this.#merged(spans, signal);
+    const inPart = pieces.filter(isInPart).reduce((sum, { dataBytes }) => sum + dataBytes, 0);
+    checkMemory(length + inPart + more, this.most);
     let whole: Uint8Array | undefined;
     let filled = 0;
-    for await (const piece of this.stream(spans, signal)) {
+    for await (const piece of this.#run(pieces, signal)) {
       // Room is made once the first piece has come, since it is made on the file's word.
       whole ??= new Uint8Array(length);
       whole.set(piece, filled);
@@ -249,6 +263,12 @@ function merge(last: Piece, next: Piece): boolean {
   last.take = next.skip + next.take - last.skip;
   last.parts.push([last.take - next.take, last.take]);
   return true;
+}
+
+/** Whether more is decoded than is wanted, or kept. */
+function isInPart({ stored, take, dataBytes, parts }: Piece): boolean {
+  if (stored === Stored.Plain) return false;
+  return stored === Stored.Whole || take < dataBytes || parts !== undefined;
 }
 
 /** Leaves only what is wanted of decoded pieces. */

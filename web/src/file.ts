@@ -149,8 +149,12 @@ export class OpenFile extends Listed implements TensorFile {
   npy(name: string, options: ReadOptions = {}): Promise<Uint8Array> {
     return this.#use(name, async () => {
       const info = this.info(name);
-      const read = (as: As["as"]) =>
-        this.#tensor(info, info.shape, [0, info.nbytes], { ...options, as });
+      const { shape, nbytes, elements } = info;
+      const read = (as: As["as"]) => {
+        // The array is copied behind the file's own header.
+        const copy = as === "float32" ? 4 * elements : nbytes;
+        return this.#tensor(info, shape, [0, nbytes], { ...options, as }, copy);
+      };
       return npyBytes(this.#parts.pool.face, info, read);
     });
   }
@@ -173,6 +177,7 @@ export class OpenFile extends Listed implements TensorFile {
     shape: readonly number[],
     [from, to]: readonly [number, number],
     { as, signal, onProgress }: As,
+    more = 0,
   ): Promise<Tensor> {
     const { data, pool } = this.#parts;
     const { dtype, dataOffsets, nbytes } = info;
@@ -180,7 +185,11 @@ export class OpenFile extends Listed implements TensorFile {
     if (!whole) await this.#vouch(info, signal);
     const start = dataOffsets[0];
     const onBytes = onProgress && ((done: number) => onProgress(done, to - from));
-    const bytes = await data.bytes([[start + from, start + to]], signal, onBytes);
+    const { elements } = info;
+    const share = nbytes === 0 ? 0 : (elements * (to - from)) / nbytes;
+    // Parts of it, which are joined.
+    const converted = as === "float32" && dtype !== "F32" ? 8 * share : 0;
+    const bytes = await data.bytes([[start + from, start + to]], signal, onBytes, converted + more);
     if (whole && this.#unvouched(info)) this.#check(info, await sha256(bytes, pool, signal));
     if (as === "bytes") return { dtype, shape, data: bytes };
     if (as === "float32") return { dtype, shape, data: await floats(dtype, bytes, pool, signal) };
@@ -197,7 +206,7 @@ export class OpenFile extends Listed implements TensorFile {
     const { data, pool } = this.#parts;
     const span = info.dataOffsets;
     const found =
-      info.nbytes <= MOST_AT_ONCE && hasSubtle()
+      info.nbytes <= Math.min(MOST_AT_ONCE, data.most) && hasSubtle()
         ? await sha256(await data.bytes([span], signal), pool, signal)
         : await sha256Of(data.stream([span], signal), info.nbytes, pool, signal);
     this.#check(info, found);
@@ -222,10 +231,11 @@ export class OpenFile extends Listed implements TensorFile {
     }
   }
 
-  /** Says which tensor a broken frame belongs to. */
+  /** Says which tensor a broken frame belongs to, or asks for too much. */
   #about(name: string | undefined, error: TensorFileError): TensorFileError {
     const broken = error.code.startsWith("frames.") && !error.code.startsWith("frames.table");
-    if (!broken || error.tensor !== undefined || name === undefined) return error;
+    const over = error.kind === "limit";
+    if (!(broken || over) || error.tensor !== undefined || name === undefined) return error;
     return ofTensor(error, name);
   }
 

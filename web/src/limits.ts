@@ -1,4 +1,4 @@
-import { usage } from "./errors.ts";
+import { TensorFileError, usage } from "./errors.ts";
 import type { Limits } from "./types.ts";
 
 /** The limits of the specification, which hold unless lower (or higher) ones are given. */
@@ -10,13 +10,19 @@ export const LIMITS: Readonly<Limits> = /* @__PURE__ */ Object.freeze({
   rank: 64,
   depth: 16,
   inflatedBytes: 2 ** 40,
+  memoryBytes: 2 ** 48,
 });
 
 /** All limits, those given in place of the defaults. */
 export function withDefaults(given: Partial<Limits> = {}): Limits {
   const limits = { ...LIMITS };
   for (const [key, value] of Object.entries(given)) {
-    if (!(key in limits)) throw usage("option", `there is no limit named ${key}`);
+    if (!Object.hasOwn(LIMITS, key)) {
+      throw usage("option", "there is no such limit", {
+        expected: `one of ${Object.keys(LIMITS).join(", ")}`,
+        found: key,
+      });
+    }
     if (value === undefined) continue;
     if (!Number.isSafeInteger(value) || value < 0) {
       throw usage("option", `the limit ${key} is not a count`, { found: String(value) });
@@ -26,15 +32,20 @@ export function withDefaults(given: Partial<Limits> = {}): Limits {
   return limits;
 }
 
-/** The limits as the core reads them. */
+/** The limits as the core reads them, which spells their names `like_this`. */
 export function limitsJson(limits: Limits): string {
-  return JSON.stringify({
-    header_bytes: limits.headerBytes,
-    tensors: limits.tensors,
-    name_bytes: limits.nameBytes,
-    metadata_bytes: limits.metadataBytes,
-    rank: limits.rank,
-    depth: limits.depth,
-    inflated_bytes: limits.inflatedBytes,
+  const spelled = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  const entries = Object.entries(limits).map(([name, value]) => [spelled(name), value]);
+  return JSON.stringify(Object.fromEntries(entries));
+}
+
+/** Refuses to set aside so many bytes, as the core does. */
+export function checkMemory(bytes: number, most: number): void {
+  if (bytes <= most) return;
+  throw new TensorFileError({
+    code: "limit.memory",
+    message: "this would take more memory than the limit",
+    expected: `at most ${most} bytes`,
+    found: `${bytes} bytes`,
   });
 }

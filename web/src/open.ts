@@ -3,7 +3,7 @@ import type { Model } from "./engine/face.ts";
 import { acquire, type Pool } from "./engine/pool.ts";
 import { asError, TensorFileError, throwIfAborted, usage } from "./errors.ts";
 import { listOf, OpenFile } from "./file.ts";
-import { limitsJson, withDefaults } from "./limits.ts";
+import { checkMemory, limitsJson, withDefaults } from "./limits.ts";
 import { type Located, locate, type Place } from "./location.ts";
 import { openManifest } from "./manifest.ts";
 import { Kept, Ranges } from "./ranges.ts";
@@ -28,6 +28,7 @@ export interface Context {
   readonly pool: Pool;
   readonly kept: Kept;
   readonly headerBytes: number;
+  readonly memoryBytes: number;
 }
 
 /**
@@ -61,6 +62,7 @@ export async function openTensorFile(
     pool,
     kept: new Kept(options.cacheBytes),
     headerBytes: limits.headerBytes,
+    memoryBytes: limits.memoryBytes,
   };
   try {
     return await openOne({ located: place.value, context, root: options.root, release });
@@ -112,7 +114,7 @@ function fileOf(
   model: Model,
   ranges: Ranges,
   located: Located,
-  { pool, fetcher }: Context,
+  { pool, fetcher, memoryBytes }: Context,
   pinned: boolean,
   release: () => void,
 ): OpenFile {
@@ -122,7 +124,7 @@ function fileOf(
     facts,
     metadata,
     infos: listOf(model),
-    data: new Data(model, ranges, pool, facts.compressed),
+    data: new Data(model, ranges, pool, facts.compressed, memoryBytes),
     ranges,
     pool,
     counters: fetcher.counters,
@@ -178,7 +180,8 @@ async function isJson(ranges: Ranges, signal?: AbortSignal): Promise<boolean> {
   return /^\s*\{\s*["}]/.test(String.fromCharCode(...head));
 }
 
-async function readText(ranges: Ranges, { headerBytes, options }: Context): Promise<string> {
+async function readText(ranges: Ranges, context: Context): Promise<string> {
+  const { headerBytes, memoryBytes, options } = context;
   const { byteLength } = ranges.feed;
   if (byteLength > headerBytes) {
     throw new TensorFileError({
@@ -188,6 +191,7 @@ async function readText(ranges: Ranges, { headerBytes, options }: Context): Prom
       found: `${byteLength} bytes`,
     });
   }
+  checkMemory(byteLength, memoryBytes);
   const bytes = await ranges.read(0, byteLength, options.signal);
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);

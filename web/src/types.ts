@@ -51,6 +51,8 @@ export interface Limits {
   depth: number;
   /** Bytes that compressed data may inflate to. */
   inflatedBytes: number;
+  /** Bytes that one call may set aside on the word of a file: for its header, or to return. */
+  memoryBytes: number;
 }
 
 /** Work under way: `done` of `total` bytes. */

@@ -41,6 +41,10 @@ export async function verify(
     if (parts.has("tensors")) {
       const groups = groupsOf(wanted, facts, name === undefined);
       const [some, none] = [groups.filter(tells), groups.filter((group) => !tells(group))];
+      // Without data nothing else would look at the seek table.
+      if (name === undefined && groups.every(({ start, end }) => start === end)) {
+        await checkTable(inside, report, options.signal);
+      }
       for (const { infos } of none) for (const { name } of infos) report.tensor(name, undefined);
       await new TensorCheck(inside, report, options.signal, footer?.watch).all(some);
     }
@@ -104,6 +108,14 @@ function checkRoot({ model }: Inside, report: Report): boolean {
     return true;
   } catch (error) {
     return report.fail(error);
+  }
+}
+
+async function checkTable({ data }: Inside, report: Report, signal?: AbortSignal): Promise<void> {
+  try {
+    await data.table(signal);
+  } catch (error) {
+    report.fail(error);
   }
 }
 

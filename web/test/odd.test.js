@@ -1,5 +1,6 @@
 /** Values and shapes at the ends of what there can be. */
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { suite, test } from "node:test";
 import { openTensorFile } from "../dist/index.js";
 import { safetensors } from "./files.js";
@@ -104,4 +105,18 @@ suite("histograms", () => {
         assert.ok([min, max, mean].every(Number.isNaN));
       },
     ));
+});
+
+test("an empty tensor is read whatever the seek table is like, and verify looks at it", async () => {
+  const path = new URL("../../fuzz/crashers/file/empty_tensor_and_bad_table", import.meta.url);
+  const file = await openTensorFile(await readFile(path));
+  assert.equal((await file.getTensor("#b")).data.length, 0);
+  const { frames, errors, verified } = await file.verify();
+  assert.equal(frames, false);
+  assert.deepEqual(
+    errors.map(({ code }) => code),
+    ["frames.table"],
+  );
+  assert.equal(verified, false);
+  file.close();
 });

@@ -437,10 +437,7 @@ impl<'l> Builder<'l> {
 
     fn dim(&mut self, start: usize, dim: u64) -> Result<()> {
         if (self.header.dims.len() - start) as u64 >= self.limits.rank {
-            return Err(
-                Error::new(Code::LimitRank, "the tensor has too many dimensions")
-                    .expected(format!("at most {}", self.limits.rank)),
-            );
+            return Err(self.limits.too_many(Code::LimitRank));
         }
         self.header.dims.push(dim);
         Ok(())
@@ -456,10 +453,7 @@ impl<'l> Builder<'l> {
         sha256: Option<Digest>,
     ) -> Result<()> {
         if self.header.tensors.len() as u64 >= self.limits.tensors.min(u64::from(u32::MAX)) {
-            return Err(
-                Error::new(Code::LimitTensors, "the file has too many tensors")
-                    .expected(format!("at most {}", self.limits.tensors)),
-            );
+            return Err(self.limits.too_many(Code::LimitTensors));
         }
         let shape = super::part(&self.header.dims, &dims);
         let nbytes = dtype.nbytes(shape)?;

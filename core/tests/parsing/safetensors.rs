@@ -30,7 +30,7 @@ fn head(json: &str) -> Vec<u8> {
 }
 
 fn converted(file: &Safetensors) -> Header {
-    let (specs, global) = file.specs().unwrap();
+    let (specs, global) = file.specs(&LIMITS).unwrap();
     plan(&specs, &global, &WriteOptions::default())
         .header()
         .clone()
@@ -247,7 +247,7 @@ fn what_safetensors_cannot_say() {
         (Code::SafetensorsInvalid, Some("__metadata__".into()))
     );
     let empty_name = read(r#"{"":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#, 0).unwrap();
-    assert_eq!(code(empty_name.specs()), Code::TensorNameEmpty);
+    assert_eq!(code(empty_name.specs(&LIMITS)), Code::TensorNameEmpty);
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn metadata_of_tensors_is_put_aside() {
     let json = std::str::from_utf8(&bytes[8..]).unwrap();
     let wanted = r#"{"__metadata__":{"z":"1","deathtensors.tensor_metadata":"{\"a\\\"\":{\"k\":\"v\",\"l\":\"é\"}}"},"#;
     assert!(json.starts_with(wanted), "{json}");
-    let (again, global) = read(json, 2).unwrap().specs().unwrap();
+    let (again, global) = read(json, 2).unwrap().specs(&LIMITS).unwrap();
     assert_eq!(again[0].metadata, specs[0].metadata);
     assert!(again[1].metadata.is_empty());
     assert_eq!(
@@ -286,7 +286,7 @@ fn metadata_of_tensors_is_put_aside() {
             "b": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]},
         });
         let file = read(&json.to_string(), 1).unwrap();
-        let (specs, global) = file.specs().unwrap();
+        let (specs, global) = file.specs(&LIMITS).unwrap();
         assert!(specs[0].metadata.is_empty());
         let wanted = map(&[
             ("deathtensors.tensor_metadata", foreign),
@@ -382,7 +382,7 @@ proptest! {
         // Tied tensors are written twice, and everything is contiguous.
         let data: u64 = spans.iter().map(|s| s.end - s.start).sum();
         let file = parse(&bytes[8..], bytes.len() as u64 + data, &LIMITS).unwrap();
-        let (again, mut metadata) = file.specs().unwrap();
+        let (again, mut metadata) = file.specs(&LIMITS).unwrap();
         metadata.remove("deathtensors.converted_from");
         prop_assert_eq!(metadata, global);
         prop_assert_eq!(again.len(), specs.len());

@@ -3,7 +3,7 @@
 use crate::support::{Model, With, flip, names_in, noise, refused};
 use deathtensors::core::manifest;
 use deathtensors::{
-    Code, Dtype, Limits, TensorFile, from_safetensors, to_safetensors, write_manifest,
+    Code, Dtype, Limits, OpenOptions, TensorFile, from_safetensors, to_safetensors, write_manifest,
 };
 use std::fs;
 use std::path::Path;
@@ -42,13 +42,20 @@ fn safetensors(metadata: &str, order: impl Fn(usize) -> usize) -> Vec<u8> {
 fn round(folder: &Path, original: &[u8], with: With) -> Vec<u8> {
     let paths = ["a.safetensors", "b.deathtensors", "c.safetensors"].map(|n| folder.join(n));
     fs::write(&paths[0], original).unwrap();
-    from_safetensors(&paths[0], &paths[1], &with.options(), &mut ()).unwrap();
+    from_safetensors(
+        &paths[0],
+        &paths[1],
+        &with.options(),
+        &Limits::DEFAULT,
+        &mut (),
+    )
+    .unwrap();
     let file = TensorFile::open(&paths[1]).unwrap();
     let found = file.verify(&mut ()).unwrap();
     assert!(found.is_sound(), "{:?}", found.errors);
     assert_eq!(found.footer, with.checksum.then_some(true));
     assert_eq!(found.root, with.digests.then_some(true));
-    to_safetensors(&paths[1], &paths[2], &mut ()).unwrap();
+    to_safetensors(&paths[1], &paths[2], &OpenOptions::default(), &mut ()).unwrap();
     fs::read(&paths[2]).unwrap()
 }
 
@@ -101,8 +108,15 @@ fn ours_come_back_with_their_metadata_and_ties_become_copies() {
     model.specs[1].metadata.insert("unit".into(), "m".into());
     for with in With::ALL {
         model.write(&paths[0], &with.options());
-        to_safetensors(&paths[0], &paths[1], &mut ()).unwrap();
-        from_safetensors(&paths[1], &paths[2], &with.options(), &mut ()).unwrap();
+        to_safetensors(&paths[0], &paths[1], &OpenOptions::default(), &mut ()).unwrap();
+        from_safetensors(
+            &paths[1],
+            &paths[2],
+            &with.options(),
+            &Limits::DEFAULT,
+            &mut (),
+        )
+        .unwrap();
         model.assert_is(&paths[2]);
         let file = TensorFile::open(&paths[2]).unwrap();
         assert_eq!(
@@ -128,12 +142,15 @@ fn what_cannot_be_converted_is_refused_and_leaves_nothing() {
     Model::default()
         .with("c", Dtype::C128, &[2])
         .write(&from, &options);
-    let error = refused(to_safetensors(&from, &to, &mut ()), Code::SafetensorsDtype);
+    let error = refused(
+        to_safetensors(&from, &to, &OpenOptions::default(), &mut ()),
+        Code::SafetensorsDtype,
+    );
     assert_eq!(
         (error.tensor_name(), error.path()),
         (Some("c"), Some(&*from))
     );
-    let foreign = from_safetensors(&from, &to, &options, &mut ());
+    let foreign = from_safetensors(&from, &to, &options, &Limits::DEFAULT, &mut ());
     let error = refused(foreign, Code::SafetensorsInvalid);
     assert_eq!(error.path(), Some(&*from));
 
@@ -142,7 +159,7 @@ fn what_cannot_be_converted_is_refused_and_leaves_nothing() {
     for bytes in [&cut[..], b"", b"1234567", &[0xff; 40]] {
         fs::write(&from, bytes).unwrap();
         let error = refused(
-            from_safetensors(&from, &to, &options, &mut ()),
+            from_safetensors(&from, &to, &options, &Limits::DEFAULT, &mut ()),
             Code::SafetensorsInvalid,
         );
         assert_eq!(error.path(), Some(&*from));
@@ -152,11 +169,17 @@ fn what_cannot_be_converted_is_refused_and_leaves_nothing() {
         .write(&from, &With::FRAMES.options());
     let start = TensorFile::open(&from).unwrap().catalogue().blob().start;
     flip(&from, start + 2000);
-    refused(to_safetensors(&from, &to, &mut ()), Code::FramesChecksum);
-    let nowhere = folder.path().join("nowhere");
-    refused(to_safetensors(&nowhere, &to, &mut ()), Code::FileNotFound);
     refused(
-        from_safetensors(&nowhere, &to, &options, &mut ()),
+        to_safetensors(&from, &to, &OpenOptions::default(), &mut ()),
+        Code::FramesChecksum,
+    );
+    let nowhere = folder.path().join("nowhere");
+    refused(
+        to_safetensors(&nowhere, &to, &OpenOptions::default(), &mut ()),
+        Code::FileNotFound,
+    );
+    refused(
+        from_safetensors(&nowhere, &to, &options, &Limits::DEFAULT, &mut ()),
         Code::FileNotFound,
     );
     assert_eq!(names_in(folder.path()), ["from"]);

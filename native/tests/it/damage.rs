@@ -3,7 +3,9 @@
 use crate::support::{
     COMPRESSED, backend, blob_of, entry, file, noise, refused, seek_table, sized, streamed,
 };
-use deathtensors::{Backend, Code, Error, OpenOptions, TensorFile};
+use deathtensors::{
+    Backend, Code, Dtype, Error, OpenOptions, TensorFile, TensorSpec, TensorWriter, WriteOptions,
+};
 use std::fs;
 
 /// Two tensors of 1000 bytes in a frame each, `a` sound and `b` as given.
@@ -311,4 +313,72 @@ fn nothing_inflates_beyond_the_limit() {
     assert!(*limited(3000).read("b").unwrap() == data[1000..]);
     let error = refused(limited(2999).read("b"), Code::LimitInflated);
     assert_eq!(error.tensor_name(), Some("b"));
+}
+
+/// Every way of reading it agrees that nothing needs no frames; `verify` looks at them.
+#[test]
+fn an_empty_tensor_is_read_whatever_the_seek_table_is_like() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.deathtensors");
+    let specs = [TensorSpec::new("empty", Dtype::F32, [0, 4])];
+    let mut options = WriteOptions::default();
+    options.compress = Some(3);
+    let writer = TensorWriter::create(&path, &specs, &Default::default(), &options).unwrap();
+    writer.finish().unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let end = bytes.len();
+    bytes[end - 9] ^= 1; // the number of frames
+    fs::write(&path, &bytes).unwrap();
+    let file = TensorFile::open(&path).unwrap();
+    assert_eq!(file.read("empty").unwrap().len(), 0);
+    assert_eq!(file.read_many(&[0], &mut ()).unwrap()[0].len(), 0);
+    assert!(file.stats("empty").is_ok());
+    file.read_into("empty", &mut []).unwrap();
+    deathtensors::to_safetensors(
+        &path,
+        folder.path().join("out"),
+        &OpenOptions::default(),
+        &mut (),
+    )
+    .unwrap();
+    let found = file.verify(&mut ()).unwrap();
+    assert_eq!(found.frames, Some(false));
+    assert_eq!(found.errors[0].code(), Code::FramesTable);
+}
+
+/// Frames are decoded by several threads, whichever comes first.
+#[test]
+fn of_several_faults_the_first_in_the_file_is_told_every_time() {
+    const FRAMES: usize = 64;
+    const LENGTH: usize = 100_000;
+    let frames: Vec<_> = (0..FRAMES)
+        .map(|nth| {
+            let mut stored = sized(&noise(LENGTH, nth as u64));
+            let end = stored.len();
+            match nth {
+                0..5 => {}
+                5 => stored[end - 1] ^= 1,          // a checksum
+                _ => stored = sized(&noise(10, 1)), // too short
+            }
+            (stored, LENGTH)
+        })
+        .collect();
+    let bytes = file(
+        &entry("a", 0, FRAMES * LENGTH),
+        COMPRESSED,
+        &blob_of(&frames),
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.deathtensors");
+    fs::write(&path, &bytes).unwrap();
+    for _ in 0..20 {
+        let file = TensorFile::open(&path).unwrap();
+        let codes = [
+            file.read("a").unwrap_err().code(),
+            file.read_many(&[0], &mut ()).unwrap_err().code(),
+            file.digest(0).unwrap_err().code(),
+            file.verify(&mut ()).unwrap().errors[0].code(),
+        ];
+        assert_eq!(codes, [Code::FramesChecksum; 4]);
+    }
 }

@@ -7,6 +7,7 @@ mod convert;
 mod copy;
 mod damage;
 mod legacy;
+mod limits;
 mod pinned;
 mod progress;
 mod random_access;

@@ -2,8 +2,8 @@
 
 use crate::support::{Model, With, names_in, refused, until};
 use deathtensors::{
-    AppendOptions, Code, Dtype, Part, Progress, Result, TensorFile, TensorWriter, copy_tensors,
-    copy_tensors_sharded, diff, from_safetensors, to_safetensors,
+    AppendOptions, Code, Dtype, Limits, OpenOptions, Part, Progress, Result, TensorFile,
+    TensorWriter, copy_tensors, copy_tensors_sharded, diff, from_safetensors, to_safetensors,
 };
 use std::fs;
 use std::path::Path;
@@ -141,12 +141,12 @@ fn copying_comparing_and_converting() {
         });
         let other = folder.path().join("m.safetensors");
         try_both(folder.path(), |progress| {
-            to_safetensors(file.path(), &other, progress)
+            to_safetensors(file.path(), &other, &OpenOptions::default(), progress)
         });
         for to in With::ALL {
             let back = folder.path().join(format!("back {to:?}"));
             try_both(folder.path(), |progress| {
-                from_safetensors(&other, &back, &to.options(), progress)
+                from_safetensors(&other, &back, &to.options(), &Limits::DEFAULT, progress)
             });
         }
     }

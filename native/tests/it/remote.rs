@@ -1,8 +1,8 @@
 //! Files whose bytes somebody else brings, against the same files on the disk.
 
 use deathtensors::{
-    Code, Dtype, Error, OpenOptions, Piece, RangeSource, Result, TensorFile, TensorSpec,
-    TensorWriter, WriteOptions,
+    Code, Dtype, Error, Limits, OpenOptions, Piece, Progress, RangeSource, Result, TensorFile,
+    TensorSpec, TensorWriter, Verification, WriteOptions,
 };
 use std::fs;
 use std::ops::Range;
@@ -250,6 +250,69 @@ fn damage_is_named_by_tensor() {
     }
 }
 
+/// Counts what it is told.
+#[derive(Default)]
+struct Told {
+    total: u64,
+    done: u64,
+}
+
+impl Progress for Told {
+    fn start(&mut self, total: u64) {
+        self.total += total;
+    }
+
+    fn advance(&mut self, bytes: u64) -> Result<()> {
+        self.done += bytes;
+        Ok(())
+    }
+}
+
+#[test]
+fn footer_and_digests_are_checked_in_one_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.deathtensors");
+    for (compress, digests) in [
+        (None, true),
+        (None, false),
+        (Some(3), true),
+        (Some(3), false),
+    ] {
+        write(&path, &write_options(compress, true, digests));
+        let sound = Counting::of(&path);
+        let file = open(&sound).unwrap();
+        let before = sound.brought();
+        let mut told = Told::default();
+        let found = file.verify(&mut told).unwrap();
+        assert_eq!(found.footer, Some(true));
+        assert!(found.is_sound(), "{:?}", found.errors);
+        assert_eq!(told.done, told.total);
+        // The root is of the header alone; a seek table is looked at before frames are.
+        let header = file.catalogue().header_range();
+        let again = (header.end - header.start) + (64 << 10);
+        let brought = sound.brought() - before;
+        assert!(
+            brought <= sound.len() + again,
+            "{brought} of {}",
+            sound.len()
+        );
+        // The tensors lie before what is damaged, on it, and behind it.
+        let blob = file.catalogue().blob();
+        for part in [1, 3, 5] {
+            let mut bytes = sound.bytes.clone();
+            bytes[(blob.start + (blob.end - blob.start) * part / 6) as usize] ^= 0x55;
+            fs::write(&path, &bytes).unwrap();
+            let here = TensorFile::open(&path).unwrap().verify(&mut ()).unwrap();
+            let there = open(&Counting::of(&path)).unwrap().verify(&mut ()).unwrap();
+            assert_eq!(there.footer, Some(false));
+            assert_eq!(there.tensors, here.tensors);
+            let codes =
+                |found: &Verification| -> Vec<_> { found.errors.iter().map(Error::code).collect() };
+            assert_eq!(codes(&there), codes(&here));
+        }
+    }
+}
+
 #[test]
 fn a_pinned_root_checks_what_comes() {
     let folder = tempfile::tempdir().unwrap();
@@ -329,14 +392,22 @@ fn safetensors_are_converted_without_being_stored() {
     let path = folder.path().join("m.deathtensors");
     let all = write(&path, &write_options(None, false, false));
     let safe = folder.path().join("m.safetensors");
-    deathtensors::to_safetensors(&path, &safe, &mut ()).unwrap();
+    deathtensors::to_safetensors(&path, &safe, &OpenOptions::default(), &mut ()).unwrap();
     for (compress, digests) in [(None, false), (Some(3), true)] {
         let options = write_options(compress, false, digests);
         let (here, there) = (folder.path().join("here"), folder.path().join("there"));
-        deathtensors::from_safetensors(&safe, &here, &options, &mut ()).unwrap();
+        deathtensors::from_safetensors(&safe, &here, &options, &Limits::DEFAULT, &mut ()).unwrap();
         let source = Counting::of(&safe);
         let (name, to) = ("elsewhere", &there);
-        deathtensors::from_safetensors_ranges(name, source.clone(), to, &options, &mut ()).unwrap();
+        deathtensors::from_safetensors_ranges(
+            name,
+            source.clone(),
+            to,
+            &options,
+            &Limits::DEFAULT,
+            &mut (),
+        )
+        .unwrap();
         assert_eq!(fs::read(&here).unwrap(), fs::read(&there).unwrap());
         // Its head once more, at most.
         assert!(source.brought() <= source.len() + (64 << 10));

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from .. import errors
+from .._spelling import spelled
 from . import _forks, _logs, _urls
 from ._meter import Reservation
 from ._patience import Again, Cancelled, Patience, may_pass, retry_after
@@ -215,7 +216,7 @@ class HttpTransfer(Transfer):
         # The library's own texts and causes may hold the URL with its secrets.
         except library.TimeoutException:
             patience = f"an answer within {self._session.options.timeout:g} s"
-            message = "the server said nothing for too long; the option timeout can be longer"
+            message = f"the server said nothing for too long{spelled('longer timeout')}"
             error = errors.network("timeout", message, path=path, expected=patience)
             raise Again(error) from None
         except (library.ConnectError, library.ProxyError) as error:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .. import errors
+from .._spelling import spelled
 from . import _logs
 from ._hub_reference import Reference
 from ._hub_words import Words
@@ -35,7 +36,7 @@ class Advisor:
         self._session, self._reference = session, reference
         self._endpoint, self._token = endpoint, token
         self._words = Words(
-            endpoint, reference.kind, reference.repo, token is not None, 'remote={"token": …}'
+            endpoint, reference.kind, reference.repo, token is not None, spelled("remote token")
         )
 
     def explain(self, error: Exception) -> Exception:

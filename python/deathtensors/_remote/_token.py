@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from .. import errors
+from .._spelling import spelled
 from ._hub_words import how_to_log_in
 
 _VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
@@ -29,6 +30,7 @@ def token(option: str | bool | None, hub: Any) -> str | None:
     found = next(filter(None, (os.environ.get(name, "").strip() for name in _VARIABLES)), None)
     found = found or hub.get_token()
     if found is None and option is True:
-        how = how_to_log_in('remote={"token": …}')
-        raise errors.usage(f"token=True, but nobody is logged in: {how}", code="usage.option")
+        how = how_to_log_in(spelled("remote token"))
+        message = f"{spelled('any token')}, but nobody is logged in: {how}"
+        raise errors.usage(message, code="usage.option")
     return found

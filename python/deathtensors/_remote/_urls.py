@@ -6,6 +6,7 @@ import re
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from .. import errors
+from .._spelling import spelled
 
 _PORTS = {"http": 80, "https": 443}
 #: Names of parameters that carry a signature or a credential, or say how long it holds.
@@ -63,7 +64,7 @@ def checked(url: str) -> str:
     parts = urlsplit(url)
     if "@" in parts.netloc:
         raise errors.usage(
-            "a URL may not hold a user name or password: use the options token or headers",
+            f"a URL may not hold a user name or password: use {spelled('token or headers')}",
             found=clean(url),
         )
     return urlunsplit(parts._replace(fragment=""))

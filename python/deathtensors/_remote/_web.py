@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from .. import errors
+from .._spelling import spelled
 from . import _urls
 from ._http import HttpTransfer, Place, Version
 from ._session import Session
@@ -69,7 +70,7 @@ class WebTransfer(HttpTransfer):
         known = "Authorization" in self._home.headers
         advice = (
             "the token may not read it" if known
-            else 'it may take a token: remote={"token": …}, or remote={"headers": {…}}'
+            else f"it may take a token: {spelled('remote headers')}"
         )  # fmt: skip
         message = f"the server does not allow reading this ({status}); {advice}"
         return errors.network("denied", message, path=self.name, status=status)

@@ -7,10 +7,11 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from importlib import import_module
 
 from .. import __version__
+from .._spelling import on_the_command_line
 from ..errors import DeathTensorsError
 
 TYPE_CHECKING = False
@@ -45,20 +46,6 @@ _COMMANDS = {
     "hub-open": ("_hub", "look into a file on the Hub without downloading it"),
     "hub-convert": ("_hub", "convert safetensors on the Hub, in place"),
 }
-
-#: What the library calls its arguments, and what they are called here.
-_OPTIONS = (
-    ('remote={"token": …}, or remote={"headers": {…}}', "--token"),
-    ('remote={"token": …}', "--token"),
-    ("the options token or headers", "--token"),
-    ("; the option timeout can be longer", ""),
-    ("budget_bytes", "--budget"),
-    ("token=True", "--token"),
-    ("token=", "--token"),
-    ("repo_type=", "--repo-type"),
-    ("push without private=True", "push without --private"),
-    ("open_sharded() reads it", "name the index where a file is read"),
-)
 
 _EPILOG = """\
 Wherever a file is read, the index of a sharded model stands for the whole model.
@@ -102,9 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for word in words:
         if not isinstance(word, str):
             raise TypeError(f"argv must hold strings, not {type(word).__name__}")
-    if argv is not None:
-        return _answer(words)
-    with _ended_in_order():
+    with on_the_command_line(), nullcontext() if argv is not None else _ended_in_order():
         return _answer(words)
 
 
@@ -207,8 +192,6 @@ def _line(error: DeathTensorsError, words: list[str]) -> str:
     line = str(error)
     if error.path is not None and error.path not in line:
         line = f"{printable(error.path)}: {line}"
-    for python, option in _OPTIONS:
-        line = line.replace(python, option)
     safetensors = [word for word in words if word.endswith(".safetensors")]
     if error.code == "prefix.magic" and safetensors:
         source = safetensors[0]

@@ -11,7 +11,7 @@ from .._reader import is_verified
 from .._sharded import ShardedReader, open_any
 from .._text import plural, printable
 from ..errors import IntegrityError
-from ._options import add_remote, remote_of
+from ._options import add_remote, reading
 from ._output import ProgressBar, metadata_text, say, say_json, shape_text, warn
 
 _WORDS = {True: "ok", False: "BAD", None: "none"}
@@ -30,7 +30,7 @@ def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_verify(args: argparse.Namespace) -> int:
     """Check a file by what it carries."""
-    with open_any(args.path, root=args.root, remote=remote_of(args)) as reader:
+    with open_any(args.path, root=args.root, **reading(args)) as reader:
         if args.tensor:
             return _verify_some(reader, args)
         with ProgressBar("verifying") as seen:
@@ -101,7 +101,7 @@ def add_root_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_root(args: argparse.Namespace) -> int:
     """Print the root digest."""
-    with open_any(args.path, remote=remote_of(args)) as reader:
+    with open_any(args.path, **reading(args)) as reader:
         digest = reader.root
     if args.json:
         say_json({"path": args.path, "root": digest})
@@ -132,9 +132,7 @@ def add_diff_arguments(parser: argparse.ArgumentParser) -> None:
 def run_diff(args: argparse.Namespace) -> int:
     """Compare two files."""
     with ProgressBar("comparing") as seen:
-        found = diff(
-            args.a, args.b, compare_bytes=args.bytes, remote=remote_of(args), progress=seen
-        )
+        found = diff(args.a, args.b, compare_bytes=args.bytes, **reading(args), progress=seen)
     if args.json:
         say_json(found)
     else:

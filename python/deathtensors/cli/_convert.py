@@ -9,7 +9,7 @@ from .. import errors
 from .._elsewhere import is_elsewhere
 from .._text import printable
 from .._write import from_safetensors, to_safetensors, write_manifest
-from ._options import add_remote, remote_of
+from ._options import add_limits, add_remote, limits_of, reading
 from ._output import ProgressBar, exact_bytes, say, say_json
 
 
@@ -34,7 +34,7 @@ def run_convert(args: argparse.Namespace) -> int:
         raise errors.usage(f"name the file to write, after {args.src}")
     with ProgressBar("converting") as seen:
         if args.direction == "to-safetensors":
-            path = to_safetensors(args.src, args.dst, progress=seen)
+            path = to_safetensors(args.src, args.dst, limits=limits_of(args), progress=seen)
         else:
             path = from_safetensors(
                 args.src,
@@ -43,7 +43,7 @@ def run_convert(args: argparse.Namespace) -> int:
                 compress=args.compress,
                 compress_level=args.level,
                 digests=args.digests,
-                remote=remote_of(args),
+                **reading(args),
                 progress=seen,
             )
     return say_wrote([path], args.json)
@@ -53,11 +53,12 @@ def add_manifest_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``manifest``."""
     parser.add_argument("path", help="a .deathtensors file")
     parser.add_argument("out", nargs="?", help="the file to write (default: PATH.json)")
+    add_limits(parser)
 
 
 def run_manifest(args: argparse.Namespace) -> int:
     """Write the catalogue as JSON beside the file."""
-    return say_wrote([write_manifest(args.path, args.out)], args.json)
+    return say_wrote([write_manifest(args.path, args.out, limits=limits_of(args))], args.json)
 
 
 def say_wrote(paths: list[str], as_json: bool) -> int:

@@ -22,7 +22,7 @@ from .._sharded import ShardedReader, open_any
 from .._text import printable
 from .._write import from_safetensors, to_safetensors
 from ._convert import say_wrote
-from ._options import add_remote, remote_of, size
+from ._options import add_remote, limits_of, reading, size
 from ._output import ProgressBar
 
 if TYPE_CHECKING:
@@ -51,12 +51,12 @@ def run_append(args: argparse.Namespace) -> int:
             if src.endswith(".safetensors"):
                 folder = stack.enter_context(workroom(path))
                 copy = os.path.join(folder, "converted.deathtensors")
-                src = from_safetensors(src, copy, checksum=False, remote=remote_of(args))
-            reader = open_any(src, remote=remote_of(args))
+                src = from_safetensors(src, copy, checksum=False, **reading(args))
+            reader = open_any(src, **reading(args))
             stack.callback(reader.close)
             sources += _sources(reader, args.prefix, number)
         with ProgressBar("appending") as seen:
-            _deathtensors.append(path, sources, None, progress=seen)
+            _deathtensors.append(path, sources, None, limits=limits_of(args), progress=seen)
     return say_wrote([path], args.json)
 
 
@@ -91,8 +91,7 @@ def add_shard_arguments(parser: argparse.ArgumentParser) -> None:
 def run_shard(args: argparse.Namespace) -> int:
     """Split a file into shards and an index."""
     dst = expand_path(args.dst)
-    remote = remote_of(args)
-    with open_any(args.src, remote=remote) as reader, ProgressBar("writing") as seen:
+    with open_any(args.src, **reading(args)) as reader, ProgressBar("writing") as seen:
         _not_a_source(reader, dst)
         shards = _deathtensors.copy_tensors_sharded(
             dst,
@@ -114,8 +113,7 @@ def add_merge_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_merge(args: argparse.Namespace) -> int:
     """Join the shards of an index into one file."""
-    remote = remote_of(args)
-    with ShardedReader(args.index, remote=remote) as reader, ProgressBar("writing") as seen:
+    with ShardedReader(args.index, **reading(args)) as reader, ProgressBar("writing") as seen:
         path = _copy(reader, reader.keys(), args, seen)
     return say_wrote([path], args.json)
 
@@ -132,8 +130,7 @@ def add_extract_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_extract(args: argparse.Namespace) -> int:
     """Copy some tensors into a new file."""
-    remote = remote_of(args)
-    with open_any(args.src, remote=remote) as reader, ProgressBar("writing") as seen:
+    with open_any(args.src, **reading(args)) as reader, ProgressBar("writing") as seen:
         path = _copy(reader, _matching(reader.keys(), args.name), args, seen)
     return say_wrote([path], args.json)
 

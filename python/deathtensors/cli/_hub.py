@@ -22,7 +22,7 @@ from ..huggingface._load import with_token
 from ..huggingface._repository import Repository
 from ._convert import say_wrote
 from ._inspect import facts_of, say_facts, say_one, say_tensors
-from ._options import add_remote, remote_of
+from ._options import add_limits, add_remote, limits_of, remote_of
 from ._output import ProgressBar, say, say_json, summary, warn
 
 _MODELS = (CANONICAL_EXTENSION, LEGACY_EXTENSION, ".safetensors")
@@ -76,6 +76,7 @@ def add_hub_push_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-manifest", action="store_true", help="push no catalogue beside it")
     parser.add_argument("--no-card", action="store_true", help="leave the model card alone")
     _add_repository(parser)
+    add_limits(parser)
 
 
 def run_hub_push(args: argparse.Namespace) -> int:
@@ -88,8 +89,9 @@ def run_hub_push(args: argparse.Namespace) -> int:
         "private": args.private or None,
         "manifest": not args.no_manifest,
         "card": not args.no_card,
+        "limits": limits_of(args),
     }
-    if _is_shard_index(path):
+    if _is_shard_index(path, args):
         if args.compress is not None:
             raise errors.usage("shards are pushed as they are; use 'deathtensors shard' first")
         folder = _folder_for(path, name)
@@ -122,10 +124,10 @@ def _told_apart(first: str, second: str) -> tuple[str, str]:
     return (second, first) if is_path == [False, True] else (first, second)
 
 
-def _is_shard_index(path: str) -> bool:
+def _is_shard_index(path: str, args: argparse.Namespace) -> bool:
     if path.lower().endswith(".safetensors"):
         return False
-    with DtFile(path) as file:
+    with DtFile(path, limits=limits_of(args)) as file:
         return is_index(file)
 
 
@@ -151,6 +153,7 @@ def add_hub_pull_arguments(parser: argparse.ArgumentParser) -> None:
     _add_file(parser)
     parser.add_argument("--output", metavar="PATH", help="copy it there, a file or a folder")
     _add_repository(parser)
+    add_limits(parser)
 
 
 def _add_file(parser: argparse.ArgumentParser) -> None:
@@ -162,7 +165,7 @@ def run_hub_pull(args: argparse.Namespace) -> int:
     """Download a file, with its shards if it is an index."""
     with huggingface.HubCachedFile(args.repo_id, args.filename, **_where(args)) as path:
         paths = [path]
-    if args.filename.lower().endswith(_MODELS[:2]) and _is_shard_index(path):
+    if args.filename.lower().endswith(_MODELS[:2]) and _is_shard_index(path, args):
         paths += _pull_shards(args)
     if args.output is not None:
         return say_wrote(_copied(paths, expand_path(args.output)), args.json)
@@ -174,7 +177,10 @@ def run_hub_pull(args: argparse.Namespace) -> int:
 
 
 def _pull_shards(args: argparse.Namespace) -> list[str]:
-    with huggingface.load_sharded_from_hub(args.repo_id, args.filename, **_where(args)) as model:
+    where = _where(args)
+    with huggingface.load_sharded_from_hub(
+        args.repo_id, args.filename, **where, limits=limits_of(args)
+    ) as model:
         for _ in model._files():
             pass
         return model.shard_paths()
@@ -264,7 +270,9 @@ def run_hub_open(args: argparse.Namespace) -> int:
     """Look into a file without downloading it."""
     where = _where(args)
     repo = Repository(args.repo_id, where["repo_type"], where["revision"], where["token"])
-    with open_any(repo.address(args.filename), remote=with_token(repo, remote_of(args))) as reader:
+    remote = with_token(repo, remote_of(args))
+    address = repo.address(args.filename)
+    with open_any(address, limits=limits_of(args), remote=remote) as reader:
         said = _look(reader, args)
         cost = reader.counters or {}
     if args.json:
@@ -315,6 +323,7 @@ def add_hub_convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--message", help="title of the commit")
     parser.add_argument("--no-manifest", action="store_true", help="push no catalogue beside it")
     _add_repository(parser)
+    add_limits(parser)
 
 
 def run_hub_convert(args: argparse.Namespace) -> int:
@@ -329,6 +338,7 @@ def run_hub_convert(args: argparse.Namespace) -> int:
             delete_original=args.delete_original,
             commit_message=args.message,
             manifest=not args.no_manifest,
+            limits=limits_of(args),
             progress=seen,
             **_where(args),
         )

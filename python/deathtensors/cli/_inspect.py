@@ -9,7 +9,7 @@ from .._deathtensors import FORMAT_VERSION
 from .._file import DtFile
 from .._sharded import ShardedReader, open_any
 from .._text import printable
-from ._options import add_remote, remote_of
+from ._options import add_remote, reading
 from ._output import (
     Column,
     ProgressBar,
@@ -33,7 +33,7 @@ def add_info_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_info(args: argparse.Namespace) -> int:
     """Show what a file holds."""
-    with open_any(args.path, remote=remote_of(args)) as reader:
+    with open_any(args.path, **reading(args)) as reader:
         facts = facts_of(reader)
         infos = reader.infos()
         if args.json:
@@ -134,7 +134,7 @@ def add_list_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_list(args: argparse.Namespace) -> int:
     """List the names of tensors."""
-    with open_any(args.path, remote=remote_of(args)) as reader:
+    with open_any(args.path, **reading(args)) as reader:
         if args.long:
             infos = reader.infos()
             if args.json:
@@ -165,7 +165,7 @@ def add_stats_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_stats(args: argparse.Namespace) -> int:
     """Measure tensors."""
-    with open_any(args.path, remote=remote_of(args)) as reader:
+    with open_any(args.path, **reading(args)) as reader:
         if args.tensor:
             found = {name: reader.stats(name) for name in args.tensor}
         else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from .._deathtensors import LIMITS
+
 _UNITS = {
     "": 1,
     "B": 1,
@@ -36,12 +38,52 @@ def add_remote(parser: argparse.ArgumentParser, *, token: bool = True) -> None:
         "--budget", type=size, metavar="SIZE", help="most bytes to transfer, such as 50MB"
     )
     where.add_argument("--cache", metavar="FOLDER", help="keep what was read in that folder")
+    add_limits(parser)
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """What files may ask for."""
+    parser.add_argument(
+        "--limit",
+        action="append",
+        type=_limit,
+        default=[],
+        metavar="NAME=VALUE",
+        help=f"refuse files that ask for more, such as memory_bytes=2GiB; also {_others()}",
+    )
+
+
+def _others() -> str:
+    return ", ".join(name for name in LIMITS if name != "memory_bytes")
+
+
+def reading(args: argparse.Namespace) -> dict[str, Any]:
+    """What ``open`` takes as ``limits`` and ``remote``."""
+    return {"limits": limits_of(args), "remote": remote_of(args)}
+
+
+def limits_of(args: argparse.Namespace) -> dict[str, int]:
+    """What ``open`` takes as ``limits``; of one that is given twice the last counts."""
+    return dict(args.limit)
 
 
 def remote_of(args: argparse.Namespace) -> dict[str, Any]:
     """What ``open`` takes as ``remote``."""
     found = {"token": args.token, "budget_bytes": args.budget, "cache_dir": args.cache}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _limit(text: str) -> tuple[str, int]:
+    name, equals, value = text.partition("=")
+    if not equals or name not in LIMITS:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not NAME=VALUE with one of the names {', '.join(LIMITS)}"
+        )
+    if value.isascii() and value.isdigit():
+        return name, int(value)
+    if not name.endswith("_bytes"):
+        raise argparse.ArgumentTypeError(f"'{value}' is not a number, which {name} is")
+    return name, size(value)
 
 
 def size(text: str) -> int:

@@ -13,7 +13,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Optional
 
 from .. import _deathtensors, errors
-from .._arguments import flag, words_or_none
+from .._arguments import flag, known_limits, words_or_none
 from .._elsewhere import connect, ranges
 from .._file import DtFile
 from .._paths import with_extension
@@ -50,6 +50,7 @@ def convert_safetensors_on_hub(
     *,
     digests: bool = False,
     manifest: bool = True,
+    limits: Mapping[str, int] | None = None,
     progress: Progress | None = None,
 ) -> str:
     """Convert a safetensors file of a repository, in one commit to the same repository.
@@ -76,6 +77,7 @@ def convert_safetensors_on_hub(
         commit_message: the commit's title.
         digests: carry a SHA-256 for each tensor, and a root that pins the whole.
         manifest: put the catalogue beside each file, as ``<path>.json``.
+        limits: what the source may ask for, see ``DtFile``.
         progress: called now and then with bytes done and bytes in all, for each file.
 
     Returns:
@@ -110,6 +112,7 @@ def convert_safetensors_on_hub(
         delete=flag(delete_original, "delete_original"),
         digests=flag(digests, "digests"),
         manifest=flag(manifest, "manifest"),
+        limits=known_limits(limits),
         progress=progress,
     )
     gone = job.convert_model(source, target) if sharded else job.convert_file(source, target)
@@ -140,11 +143,13 @@ class _Job:
         delete: bool,
         digests: bool,
         manifest: bool,
+        limits: Mapping[str, int] | None,
         progress: Progress | None,
     ) -> None:
         self._repo = repo
         self._compress, self.delete, self._manifest = compress, delete, manifest
         self._digests = digests
+        self._limits = limits
         self._progress = progress
         self._base: str = repo.info().sha
         repo.check_writable()
@@ -185,6 +190,7 @@ class _Job:
                     checksum=True,
                     compress=self._compress,
                     digests=self._digests,
+                    limits=self._limits,
                     progress=self._progress,
                 )
             if marks:
@@ -223,8 +229,9 @@ class _Job:
         """The shards and their tensors, sorted by the shards' names, and the metadata."""
         path, _ = self._repo.download(source, commit=self._base)
         with open(path, "rb") as file:
-            text = file.read()
-        shards = _deathtensors.read_safetensors_index(text)
+            # One byte more than may be, so that it is refused.
+            text = file.read({**_deathtensors.LIMITS, **(self._limits or {})}["header_bytes"] + 1)
+        shards = _deathtensors.read_safetensors_index(text, limits=self._limits)
         if not shards:
             message = f"{source}: the index names no shards"
             raise errors.make("shards.list", "format", message, path=source)

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
+from .._spelling import spelled
 
 if TYPE_CHECKING:
     from ._repository import Repository
@@ -82,7 +83,7 @@ def _refused(error: Any, repo: Repository, place: str) -> errors.DeathTensorsErr
     if isinstance(error, utils.GatedRepoError):
         return network("denied", repo.words.gated())
     if isinstance(error, utils.RepositoryNotFoundError):
-        hint = "; repo_type= chooses among the kinds"
+        hint = f"; {spelled('kind of repository')} chooses among the kinds"
         return network("not_found", f"{repo.words.no_repository()}{hint}")
     if status == 401:
         return network("denied", repo.words.denied(status))

@@ -43,6 +43,7 @@ def push_to_hub(
     *,
     manifest: bool = True,
     card: bool = True,
+    limits: Mapping[str, int] | None = None,
     progress: Progress | None = None,
 ) -> str:
     """Push a file to a repository, in one commit.
@@ -68,6 +69,7 @@ def push_to_hub(
             shows what is inside with one small request.
         card: tag the card (``README.md``) with ``deathtensors``, if it is not, and make
             one if there is none. What it says already stays as it is.
+        limits: what the local file may ask for, see ``DtFile``.
         progress: called now and then with bytes done and bytes in all, while the file
             is compressed or converted; the client shows bars of its own for uploads.
 
@@ -96,14 +98,14 @@ def push_to_hub(
     if safetensors:
         _must_exist(path)
     else:
-        DtFile(path).close()  # refused before anything is asked of the Hub
+        DtFile(path, limits=limits).close()  # refused before anything is asked of the Hub
     info = repo.prepare(create=create, private=private)
     with workroom() as room:
         repo.check_writable()
-        ready = _ready(path, room, safetensors, compress, progress)
+        ready = _ready(path, room, safetensors, compress, limits, progress)
         files = {target: ready}
         if manifest:
-            files[f"{target}.json"] = write_sidecar(ready, room)
+            files[f"{target}.json"] = write_sidecar(ready, room, limits)
         _commit(repo, info, message, files, [target] if card else None)
     return repo.url(target)
 
@@ -121,6 +123,7 @@ def push_sharded_to_hub(
     *,
     manifest: bool = True,
     card: bool = True,
+    limits: Mapping[str, int] | None = None,
 ) -> list[str]:
     """Push a shard index and all of its shards, in one commit.
 
@@ -130,7 +133,7 @@ def push_sharded_to_hub(
         local_index_path: the index, as ``save_sharded`` wrote it.
         path_in_repo_prefix: the folder to put them in; None for the top.
         repo_id, repo_type, revision, token, commit_message, private,
-            create_repo_if_missing, manifest, card: see ``push_to_hub``.
+            create_repo_if_missing, manifest, card, limits: see ``push_to_hub``.
 
     Returns:
         The addresses of their pages: the index, then the shards in order.
@@ -143,7 +146,7 @@ def push_sharded_to_hub(
     index = expand_path(local_index_path)
     manifest, card = flag(manifest, "manifest"), flag(card, "card")
     create = flag(create_repo_if_missing, "create_repo_if_missing")
-    with ShardedReader(index) as model:
+    with ShardedReader(index, limits=limits) as model:
         for _ in model._files():
             pass
         paths = [index, *model.shard_paths()]
@@ -159,12 +162,12 @@ def push_sharded_to_hub(
         files = dict(targets)
         if manifest:
             for target, path in targets.items():
-                files[f"{target}.json"] = write_sidecar(path, room)
+                files[f"{target}.json"] = write_sidecar(path, room, limits)
         _commit(repo, info, message, files, [first] if card else None)
     return [repo.url(target) for target in targets]
 
 
-def write_sidecar(path: str, room: str) -> str:
+def write_sidecar(path: str, room: str, limits: Mapping[str, int] | None = None) -> str:
     """A file's catalogue as JSON, in a folder for temporary files.
 
     It is dated as the file is, so that pushing a file twice changes nothing.
@@ -173,7 +176,7 @@ def write_sidecar(path: str, room: str) -> str:
 
     written = datetime.fromtimestamp(os.path.getmtime(path), timezone.utc).isoformat()
     target = os.path.join(room, f"{os.path.basename(path)}.json")
-    with DtFile(path) as file:
+    with DtFile(path, limits=limits) as file:
         _deathtensors.write_manifest(file._raw, target, written)
     return target
 
@@ -204,14 +207,21 @@ def _must_exist(path: str) -> None:
 
 
 def _ready(
-    path: str, room: str, safetensors: bool, compress: bool | None, progress: Progress | None
+    path: str,
+    room: str,
+    safetensors: bool,
+    compress: bool | None,
+    limits: Mapping[str, int] | None,
+    progress: Progress | None,
 ) -> str:
     """The path of what is sent: the file itself, or a copy as it was asked for."""
     name = with_extension(os.path.basename(path), _deathtensors.CANONICAL_EXTENSION)
     copy = os.path.join(room, name)
     if safetensors:
-        return from_safetensors(path, copy, compress=bool(compress), progress=progress)
-    with DtFile(path) as file:
+        return from_safetensors(
+            path, copy, compress=bool(compress), limits=limits, progress=progress
+        )
+    with DtFile(path, limits=limits) as file:
         if compress is None or compress == file.is_compressed() or not len(file):
             return path
         _deathtensors.copy_tensors(

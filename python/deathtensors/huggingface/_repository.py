@@ -13,6 +13,7 @@ from .._paths import expand_path
 from .._remote._hub_reference import PREFIXES, endpoint
 from .._remote._hub_words import Words
 from .._remote._token import token as find_token
+from .._spelling import spelled
 from ..remote import RemoteOptions
 from ._problems import explained
 
@@ -91,7 +92,7 @@ class Repository:
     def words(self) -> Words:
         """What the Hub's refusals mean."""
         # Made anew, since the id may get its namespace later.
-        return Words(self.endpoint, self.type, self.id, bool(self.token), "token=")
+        return Words(self.endpoint, self.type, self.id, bool(self.token), spelled("token"))
 
     @property
     def page(self) -> str:
@@ -201,7 +202,7 @@ class Repository:
         if private and info.private is False:
             raise errors.usage(
                 f"{self.name} is there already and is public, so nothing was sent; make it private "
-                f"at {self.page}/settings, or push without private=True"
+                f"at {self.page}/settings, or push without {spelled('private')}"
             )
         return info
 

@@ -17,7 +17,7 @@ fi
 
 run() {
   MIRIFLAGS="-Zmiri-strict-provenance $*" \
-    cargo "+$toolchain" miri test --package deathtensors --lib \
+    cargo "+$toolchain" miri test --locked --package deathtensors --lib \
     --target-dir build/miri -- map::
 }
 

@@ -77,7 +77,7 @@ run_all() {
 # Builds the crate's tests; their programs are `unit` and `it` then.
 build_tests() {
   local list=$out/programs.json
-  cargo test "$@" --package deathtensors --lib --test it --no-run --message-format=json \
+  cargo test --locked "$@" --package deathtensors --lib --test it --no-run --message-format=json \
     >"$list"
   unit=$(sed -n 's/.*"executable":"\([^"]*\/deathtensors-[^"]*\)".*/\1/p' "$list")
   it=$(sed -n 's/.*"executable":"\([^"]*\/it-[^"]*\)".*/\1/p' "$list")
@@ -99,7 +99,7 @@ address() (
   mkdir -p "$out/address"
   rustc -g "$RUSTFLAGS" --edition=2024 tests/tools/canary.rs -o "$canary"
   build_tests --target "$triple"
-  cargo build --target "$triple" --package deathtensors-python
+  cargo build --locked --target "$triple" --package deathtensors-python
   built AddressSanitizer "$started"
 
   noticed "heap-use-after-free" "$canary" freed

@@ -59,6 +59,15 @@ fuzz: ## look for input that breaks a property, ARGS="SECONDS [TARGET …]"; the
 	@$(STEP) "fuzzers, $(or $(firstword $(ARGS)),60) s each" bash -c 'set -o pipefail; tests/tools/fuzz.sh $(or $(ARGS),60) | tee build/fuzz.md'
 	@cat build/fuzz.md
 
+.PHONY: miri
+miri: ## the unsafe module's tests under Miri, where it is installed
+	@$(STEP) "the unsafe module under Miri" tests/tools/miri.sh
+
+.PHONY: sanitizers
+sanitizers: .requirements ## tests under AddressSanitizer, ThreadSanitizer, Valgrind (ARGS="address thread memcheck")
+	@$(STEP) "tests under sanitizers" tests/tools/sanitizers.sh $(ARGS)
+	@cat build/sanitizers.md
+
 .PHONY: sdist
 sdist: .requirements ## the source distribution: build, install, use
 	@$(STEP) "sdist in a clean environment" tests/tools/sdist.sh

@@ -82,10 +82,12 @@ fn memory_moves_between_threads_and_is_read_by_many() {
         })
         .join()
         .unwrap();
+        let read = || assert!(memory.iter().all(|&byte| byte == 3));
         thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| assert!(memory.iter().all(|&byte| byte == 3)));
-            }
+            let threads = [(); 3].map(|()| scope.spawn(read));
+            threads
+                .into_iter()
+                .for_each(|thread| thread.join().unwrap());
         });
     }
 }
@@ -109,14 +111,13 @@ fn foreign_code_may_write_wherever_the_owner_is() {
                 assert_eq!(unsafe { owners[0].address().add(offset).read() }, 9);
             }
         }
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                if !owners[0].is_empty() {
-                    // SAFETY: inside, and nobody else uses it meanwhile.
-                    unsafe { owners[0].address().write(4) };
-                }
-            });
-        });
+        let write = || {
+            if !owners[0].is_empty() {
+                // SAFETY: inside, and nobody else uses it meanwhile.
+                unsafe { owners[0].address().write(4) };
+            }
+        };
+        thread::scope(|scope| scope.spawn(write).join().unwrap());
         if len > 1 {
             // SAFETY: as above; the first pointer is as good as the one asked for later.
             assert_eq!(unsafe { address.read() }, 4);

@@ -18,4 +18,5 @@ mod sharded;
 mod support;
 mod threads;
 mod together;
+mod vectors;
 mod verify;

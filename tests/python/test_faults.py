@@ -199,8 +199,7 @@ class Case:
         assert answer["error"] is None, (where, answer)
         found = files_of(self.folder)
         # … but by whoever saves that model again.
-        stay = [name for name in left if young and name not in aside]
-        assert temporary(found) == stay, where
+        assert temporary(found) == (left if young and not aside else []), where
         assert {n: d for n, d in found.items() if n not in left} == self.new, where
 
     def readers(self) -> list[Any]:

@@ -138,7 +138,10 @@ def not_itself(source: str, target: str) -> None:
     try:
         same = os.path.samefile(source, target)
     except OSError:  # one of them does not exist
-        same = os.path.realpath(source) == os.path.realpath(target)
+        try:
+            same = os.path.realpath(source) == os.path.realpath(target)
+        except OSError as error:  # nor does the current folder
+            raise errors.from_os_error(error, target) from None
     if same:
         raise errors.usage("the target is the source", found=target)
 

@@ -16,7 +16,7 @@ from ._elsewhere import (
     ranges,
     refuse_backend,
 )
-from ._paths import expand_path
+from ._paths import absolute, expand_path
 from ._reader import Reader
 from ._spelling import spelled
 from ._text import human_bytes, human_count, plural, printable
@@ -108,7 +108,7 @@ class DtFile(Reader):
         verify, root, backend, limits = self._options
         expanded = expand_path(path)
         # Pickles lead back here, also after a change of the current folder.
-        self._home: str | None = os.path.join(os.getcwd(), expanded)
+        self._home: StrPath | None = absolute(expanded)
         self._raw = _deathtensors.File(
             expanded, verify=verify, root=root, backend=backend, limits=limits
         )
@@ -258,7 +258,7 @@ class DtFile(Reader):
 
 def _reopen(
     cls: type[DtFile],
-    path: str,
+    path: StrPath,
     verify: bool,
     root: str | None,
     backend: str,

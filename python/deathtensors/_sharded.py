@@ -11,7 +11,7 @@ from . import _deathtensors
 from ._arguments import looked_up, open_options
 from ._elsewhere import cannot_travel, connect, is_elsewhere, ranges, refuse_backend
 from ._file import DtFile
-from ._paths import expand_path
+from ._paths import absolute, expand_path
 from ._reader import Reader
 from ._text import plural
 
@@ -69,7 +69,7 @@ class ShardedReader(Reader):
     def _open_path(self, index_path: StrPath) -> None:
         verify, root, backend, limits = self._options
         expanded = expand_path(index_path)
-        self._home: str | None = os.path.join(os.getcwd(), expanded)
+        self._home: StrPath | None = absolute(expanded)
         self._raw = _deathtensors.Sharded(
             expanded, verify=verify, root=root, backend=backend, limits=limits
         )
@@ -226,7 +226,7 @@ def _together(checks: list[bool | None]) -> bool | None:
 
 def _reopen(
     cls: type[ShardedReader],
-    path: str,
+    path: StrPath,
     verify: bool,
     root: str | None,
     backend: str,

@@ -9,7 +9,7 @@ from . import _deathtensors, errors
 from ._arguments import flag, known_limits, level, natural, not_itself
 from ._elsewhere import connect, is_elsewhere, ranges
 from ._file import DtFile
-from ._paths import expand_path, with_extension
+from ._paths import Exact, expand_path, with_extension
 from ._sources import sources, string_mapping, tuple_sources
 
 if TYPE_CHECKING:
@@ -351,8 +351,8 @@ def to_safetensors(
     source = expand_path(src)
     target = _target(source, dst, ".safetensors")
     not_itself(source, target)
-    with DtFile(source, limits=limits) as file:
-        if file.metadata().get("deathtensors.sharded") == "true":
+    with DtFile(Exact(source), limits=limits) as file:
+        if file._is_index:
             raise errors.usage(
                 f"{source} is a shard index and holds no tensors itself; merge it first"
             )
@@ -386,7 +386,7 @@ def write_manifest(
     source = expand_path(dt_path)
     target = expand_path(manifest_path) if manifest_path is not None else source + ".json"
     not_itself(source, target)
-    with DtFile(source, limits=limits) as file:
+    with DtFile(Exact(source), limits=limits) as file:
         written_at = datetime.now(timezone.utc).isoformat()
         _deathtensors.write_manifest(file._raw, target, written_at)
     return target

@@ -16,7 +16,7 @@ from .. import _deathtensors, errors
 from .._arguments import level, natural, not_itself, unicode_only
 from .._elsewhere import is_elsewhere
 from .._file import DtFile
-from .._paths import expand_path
+from .._paths import Exact, expand_path
 from .._rooms import workroom
 from .._sharded import ShardedReader, open_any
 from .._text import printable
@@ -51,7 +51,8 @@ def run_append(args: argparse.Namespace) -> int:
             if src.endswith(".safetensors"):
                 folder = stack.enter_context(workroom(path))
                 copy = os.path.join(folder, "converted.deathtensors")
-                src = from_safetensors(src, copy, checksum=False, **reading(args))
+                from_safetensors(src, Exact(copy), checksum=False, **reading(args))
+                src = Exact(copy)
             reader = open_any(src, **reading(args))
             stack.callback(reader.close)
             sources += _sources(reader, args.prefix, number)
@@ -172,7 +173,7 @@ def _copy(
     with workroom(dst) as folder:
         between = os.path.join(folder, "tensors.deathtensors")
         _deathtensors.copy_tensors(between, parts, _own_metadata(reader), progress=seen)
-        return to_safetensors(between, dst)
+        return to_safetensors(Exact(between), Exact(dst))
 
 
 def _not_a_source(reader: DtFile | ShardedReader, dst: str) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from .. import errors
 from .._file import DtFile
-from .._paths import expand_path
+from .._paths import Exact, absolute, expand_path
 from .._sharded import ShardedReader, is_index
 from .._text import printable
 from ._output import say, say_json, warn
@@ -89,7 +89,7 @@ def _is_address(source: str) -> bool:
 
 def _files(path: str) -> dict[str, str]:
     """The file that was asked for, and the shards of an index, each by the name it is served as."""
-    folder, name = os.path.split(os.path.abspath(path))
+    folder, name = os.path.split(os.path.normpath(absolute(path)))
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             raise OSError(None, "not a file; name a file, or the index of the shards")
@@ -107,10 +107,10 @@ def _files(path: str) -> dict[str, str]:
 
 def _shards_of_ours(path: str) -> list[str]:
     try:
-        with DtFile(path) as file:
+        with DtFile(Exact(path)) as file:
             if not is_index(file):
                 return []
-        with ShardedReader(path) as model:
+        with ShardedReader(Exact(path)) as model:
             return [os.path.basename(shard) for shard in model.shard_paths()]
     except errors.DeathTensorsError as error:
         if isinstance(error, errors.FileAccessError):

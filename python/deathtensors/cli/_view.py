@@ -58,7 +58,9 @@ def run_view(args: argparse.Namespace) -> int:
     files = {} if _is_address(args.source) else _files(expand_path(args.source))
     # Ctrl-C is how one leaves it.
     with suppress(KeyboardInterrupt), Server(site, files, args.port) as server:
-        source = f"{server.address}file/{quote(next(iter(files)))}" if files else args.source
+        source = args.source
+        if files:
+            source = f"{server.address}file/{quote(os.fsencode(next(iter(files))))}"
         address = f"{server.address}#source={quote(source, safe='/:')}"
         if args.json:
             say_json({"url": address, "source": source, "port": server.port})
@@ -119,15 +121,17 @@ def _shards_of_ours(path: str) -> list[str]:
 
 
 def _shards_of_safetensors(path: str) -> list[str]:
-    if os.path.getsize(path) > _MOST_INDEX_BYTES:
+    with open(path, "rb") as file:
+        text = file.read(_MOST_INDEX_BYTES + 1)
+    if len(text) > _MOST_INDEX_BYTES:
         return []
     try:
-        with open(path, encoding="utf-8") as file:
-            names = set(json.load(file)["weight_map"].values())
+        names = set(json.loads(text)["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []  # as above
     # Nothing outside of the index's folder, whatever the index says.
     plain = [one for one in names if isinstance(one, str) and one == os.path.basename(one)]
+    plain = [one for one in plain if "\0" not in one]
     return sorted(one for one in plain if one.endswith(".safetensors"))
 
 

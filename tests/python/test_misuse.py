@@ -271,6 +271,29 @@ def test_tables_fit_also_where_letters_are_escaped(tmp_path: Path) -> None:
 
 
 def test_unsigned_integers_of_the_same_width_are_bit_patterns(tmp_path: Path) -> None:
+def test_long_names_take_time_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
+    from deathtensors.cli import _output
+
+    looks = [0]
+    plain = _output._width
+
+    def counted(text: str) -> int:
+        looks[0] += len(text)
+        return plain(text)
+
+    monkeypatch.setattr(_output, "_width", counted)
+    for width in (0, 1, 2, 3, 10, 79, 80):
+        for text in ("日本" * 5000, "é" * 10000, "a\u0301" * 5000, "aé日" * 3000, "é日"):
+            looks[0] = 0
+            short = _output.shorten(text, width)
+            assert plain(short) <= width and looks[0] <= 8 * width + 8
+            whole = plain(text) <= width
+            # One column may be left where the next letter takes two.
+            assert short == text if whole else plain(short) >= width - 2
+            assert whole or width < 2 or short.partition("…")[0] == text[: short.index("…")]
+            assert text.endswith(short.rpartition("…")[2])
+
+
     bits = np.array([0x3F80, 0xC000], np.uint16)
     dt.save(tmp_path / "x", {"w": ("BF16", [2], bits), "h": ("F16", [2], bits.astype(">u2"))})
     with dt.open(tmp_path / "x") as f:

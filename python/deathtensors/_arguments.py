@@ -105,9 +105,10 @@ def known_limits(limits: object) -> dict[str, int] | None:
 
 def unicode_only(text: str, what: str, *, tensor: str | None = None) -> str:
     """The text, once it is known to be one that UTF-8 can express."""
-    if not text.isascii():
+    # Of `str` itself: a subclass may say what it likes.
+    if not str.isascii(text):
         try:
-            text.encode()
+            str.encode(text)
         except UnicodeEncodeError:
             raise errors.usage(
                 f"{what} is not valid Unicode: it has a lone surrogate",
@@ -127,7 +128,7 @@ def looked_up(name: object) -> str:
     if not isinstance(name, str):
         raise errors.usage("name must be a string", expected="str", found=_shown(name))
     try:
-        name.encode()
+        str.encode(name)
     except UnicodeEncodeError:
         raise errors.no_tensor(name) from None
     return name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -270,7 +271,6 @@ def test_tables_fit_also_where_letters_are_escaped(tmp_path: Path) -> None:
     assert first.index("F64") == second.index("F64") == head.index("dtype")
 
 
-def test_unsigned_integers_of_the_same_width_are_bit_patterns(tmp_path: Path) -> None:
 def test_long_names_take_time_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
     from deathtensors.cli import _output
 
@@ -294,6 +294,7 @@ def test_long_names_take_time_in_proportion(monkeypatch: pytest.MonkeyPatch) -> 
             assert text.endswith(short.rpartition("…")[2])
 
 
+def test_unsigned_integers_of_the_same_width_are_bit_patterns(tmp_path: Path) -> None:
     bits = np.array([0x3F80, 0xC000], np.uint16)
     dt.save(tmp_path / "x", {"w": ("BF16", [2], bits), "h": ("F16", [2], bits.astype(">u2"))})
     with dt.open(tmp_path / "x") as f:
@@ -348,6 +349,48 @@ class _Odd:
 def test_file_objects_of_impossible_length(length: int) -> None:
     with pytest.raises(dt.UsageError, match="bytes long"):
         dt.open(_Odd(length))  # type: ignore[arg-type]
+
+
+class _Far(io.BytesIO):
+    """A file that says that it stands where none can."""
+
+    def tell(self) -> int:
+        return 2**64
+
+
+def test_a_file_object_that_stands_nowhere() -> None:
+    with pytest.raises(dt.UsageError, match="bytes long"):
+        dt.open(_Far(b"DTLEGION"))
+
+
+class _Liar(str):
+    """Text that says of itself what is not so."""
+
+    def isascii(self) -> bool:
+        return True
+
+    def encode(self, *_: object) -> bytes:
+        return b"fine"
+
+
+def test_strings_that_lie(file: str, tmp_path: Path) -> None:
+    bad = _Liar("\udc80")
+    for work in (
+        lambda: dt.save(tmp_path / "x", {bad: np.zeros(1)}),
+        lambda: dt.save(tmp_path / "x", {"a": np.zeros(1)}, {"a": {bad: "x"}}),
+        lambda: dt.save(tmp_path / "x", {"a": np.zeros(1)}, None, {"x": bad}),
+        lambda: dt.save_file(tmp_path / "x", [("a", bad, [1], b"a", None)]),
+        lambda: dt.Schema().expect(bad),
+    ):
+        with pytest.raises(dt.UsageError, match="lone surrogate"):
+            work()
+    with dt.open(file) as opened:
+        for ask in (opened.info, opened.get_bytes, opened.get_tensor, opened.stats):
+            with pytest.raises(dt.TensorNotFoundError):
+                ask(bad)
+        assert bad not in opened
+        good = _Liar(opened.keys()[0])
+        assert opened.get_bytes(good) == opened.get_bytes(opened.keys()[0])
 
 
 @pytest.mark.parametrize("data", ["text", 100, None])

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import deathtensors as dt
-from helpers import safetensors_file
+from helpers import run_python, safetensors_file
 
 LONE = "lone\ud800"
 
@@ -391,6 +391,38 @@ def test_strings_that_lie(file: str, tmp_path: Path) -> None:
         assert bad not in opened
         good = _Liar(opened.keys()[0])
         assert opened.get_bytes(good) == opened.get_bytes(opened.keys()[0])
+
+
+def test_without_descriptors_everything_fails_in_our_words(file: str, tmp_path: Path) -> None:
+    code = """
+        import os, resource, sys
+        import numpy, deathtensors as dt
+        path = sys.argv[1]
+        values = {"a": numpy.zeros(3)}
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+        held = []
+        try:
+            while True:
+                held.append(os.open(path, os.O_RDONLY))
+        except OSError:
+            pass
+        # The first use of each imports what it needs.
+        for work in (lambda: dt.open(path), lambda: dt.open_sharded(path), lambda: dt.save("x", values),
+                     lambda: dt.diff(path, path), lambda: dt.append(path, values), lambda: dt.main([]),
+                     lambda: dt.Schema().validate(path), lambda: dt.write_manifest(path, "x"),
+                     lambda: dt.to_safetensors(path, "x"), lambda: dt.read_manifest(path)):
+            try:
+                work()
+            except dt.FileAccessError as error:
+                assert error.code == "io.failed" and error.errno == 24, error
+            else:
+                sys.exit("it worked")
+        for one in held:
+            os.close(one)
+        assert dt.diff(path, path)["equal"]
+    """
+    run_python(code, file)
 
 
 @pytest.mark.parametrize("data", ["text", 100, None])

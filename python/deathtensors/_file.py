@@ -105,7 +105,8 @@ class DtFile(Reader):
 
     def _open_path(self, path: StrPath) -> None:
         verify, root, backend, limits = self._options
-        expanded = expand_path(path)
+        # The compiled module's own has lost what is not Unicode in it.
+        self._path = expanded = expand_path(path)
         # Pickles lead back here, also after a change of the current folder.
         self._home: StrPath | None = absolute(expanded)
         self._raw = _deathtensors.File(
@@ -123,6 +124,7 @@ class DtFile(Reader):
         except BaseException:
             transfer.close()
             raise
+        self._path = self._raw.path
         self._transfer = transfer
         close_with(self, transfer)
         # Pickles lead to the same content, whatever is there by then.
@@ -158,7 +160,7 @@ class DtFile(Reader):
     @property
     def path(self) -> str:
         """The path that was opened, expanded; of a remote file, where it is."""
-        return self._raw.path
+        return self._path
 
     @property
     def counters(self) -> dict[str, int] | None:

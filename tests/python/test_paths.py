@@ -1,7 +1,8 @@
-"""Paths as systems have them: with dollars in them, or gone."""
+"""Paths as systems have them: not always Unicode, with dollars in them, or gone."""
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
@@ -16,6 +17,8 @@ import deathtensors as dt
 from helpers import safetensors_file
 
 TENSORS = {"a": np.arange(3.0), "b": np.arange(4.0)}
+#: Names of files are bytes on Unix.
+ODD = os.fsdecode(b"m\xff.deathtensors")
 
 
 def run(*words: str) -> subprocess.CompletedProcess[bytes]:
@@ -23,6 +26,69 @@ def run(*words: str) -> subprocess.CompletedProcess[bytes]:
     done = subprocess.run(command, capture_output=True, timeout=60)
     assert b"Traceback" not in done.stderr and b"internal fault" not in done.stderr, done.stderr
     return done
+
+
+# --- names that are not Unicode
+
+
+@pytest.fixture
+def odd_model() -> list[str]:
+    """A model in a folder, and behind an index, whose names are not Unicode."""
+    folder = os.fsdecode(b"models\xff")
+    os.mkdir(folder)
+    shards = dt.save_sharded(f"{folder}/m.deathtensors", TENSORS, 24, digests=True)
+    os.rename(f"{folder}/m.deathtensors", f"{folder}/{ODD}")
+    return [f"{folder}/{ODD}", *shards]
+
+
+def test_a_path_is_the_one_that_was_opened(odd_model: list[str]) -> None:
+    index, *shards = odd_model
+    assert all(map(os.path.exists, shards))
+    dt.save(ODD, TENSORS)
+    with dt.open(ODD) as file:
+        assert file.path == ODD
+        assert pickle.loads(pickle.dumps(file)).keys() == ["a", "b"]
+    with dt.open_sharded(index) as model:
+        assert model.index_path == index and model.shard_paths() == shards
+        assert dt.Schema().expect("a").expect("b").problems(model) == []
+        assert model.verify_report()["errors"] == []
+        assert pickle.loads(pickle.dumps(model)).keys() == ["a", "b"]
+
+
+def test_no_file_is_written_over_itself(odd_model: list[str]) -> None:
+    dt.save(ODD, TENSORS)
+    before = Path(ODD).read_bytes()
+    os.link(ODD, os.fsdecode(b"other\xfe.deathtensors"))
+    for target in (ODD, f"./{ODD}", os.fsdecode(b"other\xfe.deathtensors")):
+        done = run("extract", ODD, target, "a")
+        assert done.returncode == 2 and b"the target is the source" in done.stderr
+        assert run("shard", ODD, target).returncode == 2
+    assert Path(ODD).read_bytes() == before
+    held = [Path(path).read_bytes() for path in odd_model]
+    for target in odd_model:
+        assert run("merge", odd_model[0], target).returncode == 2
+    assert [Path(path).read_bytes() for path in odd_model] == held
+
+
+def test_commands_say_and_write_them(odd_model: list[str]) -> None:
+    index = odd_model[0]
+    shown = json.loads(run("info", "--json", index).stdout)
+    assert [shown["path"], *shown["shards"]] == [os.path.abspath(path) for path in odd_model]
+    done = run("info", index)
+    assert done.returncode == 0 and b"m\\udcff.deathtensors" in done.stdout
+    done = run("merge", index, ODD)
+    assert done.returncode == 0 and run("verify", ODD).returncode == 0
+    wrote = json.loads(run("extract", "--json", ODD, f"x{ODD}", "a").stdout)
+    assert wrote["wrote"][0]["path"] == f"x{ODD}" and os.path.exists(f"x{ODD}")
+    done = run("info", f"missing{ODD}")
+    assert done.returncode == 3 and done.stderr.count(b"missing") == 1
+
+
+def test_shards_are_not_named_after_what_is_no_text() -> None:
+    # Two such names would give one name of shards.
+    with pytest.raises(dt.UsageError, match="the name of an index is not valid Unicode"):
+        dt.save_sharded(ODD, TENSORS)
+    assert os.listdir() == []
 
 
 # --- paths are expanded once

@@ -200,6 +200,23 @@ def test_diff_and_schema_take_an_index(tmp_path: Path) -> None:
         schema.expect("missing").validate(a)
 
 
+def test_nothing_is_appended_to_an_index(tmp_path: Path) -> None:
+    index = save(tmp_path)
+    dt.save(tmp_path / "more", {"more": np.zeros(1)})
+    before = index.read_bytes()
+    for append in (
+        lambda: dt.append(index, {"more": np.zeros(1)}),
+        lambda: dt.append(index, {}, extra_global_metadata={"a": "b"}),
+        lambda: dt.append_file(index, [("more", "U8", [1], b"a", None)]),
+    ):
+        with pytest.raises(dt.UsageError, match=r"index.*merge it"):
+            append()
+    assert dt.main(["append", str(index), str(tmp_path / "more")]) == 2
+    assert index.read_bytes() == before
+    with dt.open_sharded(index) as model:
+        assert sorted(model.keys()) == sorted(MODEL)
+
+
 def test_a_file_with_tensors_is_no_index_whatever_it_says(tmp_path: Path) -> None:
     says = {"deathtensors.shard_count": "1", "deathtensors.sharded": "true"}
     foreign = tmp_path / "x.safetensors"

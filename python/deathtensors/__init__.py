@@ -141,7 +141,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f".{module}", __name__), name)
+    try:
+        value = getattr(import_module(f".{module}", __name__), name)
+    except OSError as error:  # such as no descriptor left to read it with
+        raise errors.from_os_error(error, error.filename or module) from None
     globals()[name] = value
     return value
 

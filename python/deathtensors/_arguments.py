@@ -105,9 +105,10 @@ def known_limits(limits: object) -> dict[str, int] | None:
 
 def unicode_only(text: str, what: str, *, tensor: str | None = None) -> str:
     """The text, once it is known to be one that UTF-8 can express."""
-    if not text.isascii():
+    # Of `str` itself: a subclass may say what it likes.
+    if not str.isascii(text):
         try:
-            text.encode()
+            str.encode(text)
         except UnicodeEncodeError:
             raise errors.usage(
                 f"{what} is not valid Unicode: it has a lone surrogate",
@@ -127,7 +128,7 @@ def looked_up(name: object) -> str:
     if not isinstance(name, str):
         raise errors.usage("name must be a string", expected="str", found=_shown(name))
     try:
-        name.encode()
+        str.encode(name)
     except UnicodeEncodeError:
         raise errors.no_tensor(name) from None
     return name
@@ -138,7 +139,10 @@ def not_itself(source: str, target: str) -> None:
     try:
         same = os.path.samefile(source, target)
     except OSError:  # one of them does not exist
-        same = os.path.realpath(source) == os.path.realpath(target)
+        try:
+            same = os.path.realpath(source) == os.path.realpath(target)
+        except OSError as error:  # nor does the current folder
+            raise errors.from_os_error(error, target) from None
     if same:
         raise errors.usage("the target is the source", found=target)
 

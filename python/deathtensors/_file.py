@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from typing import cast
 
@@ -16,7 +15,7 @@ from ._elsewhere import (
     ranges,
     refuse_backend,
 )
-from ._paths import expand_path
+from ._paths import absolute, expand_path
 from ._reader import Reader
 from ._spelling import spelled
 from ._text import human_bytes, human_count, plural, printable
@@ -106,9 +105,10 @@ class DtFile(Reader):
 
     def _open_path(self, path: StrPath) -> None:
         verify, root, backend, limits = self._options
-        expanded = expand_path(path)
+        # The compiled module's own has lost what is not Unicode in it.
+        self._path = expanded = expand_path(path)
         # Pickles lead back here, also after a change of the current folder.
-        self._home: str | None = os.path.join(os.getcwd(), expanded)
+        self._home: StrPath | None = absolute(expanded)
         self._raw = _deathtensors.File(
             expanded, verify=verify, root=root, backend=backend, limits=limits
         )
@@ -124,6 +124,7 @@ class DtFile(Reader):
         except BaseException:
             transfer.close()
             raise
+        self._path = self._raw.path
         self._transfer = transfer
         close_with(self, transfer)
         # Pickles lead to the same content, whatever is there by then.
@@ -159,7 +160,7 @@ class DtFile(Reader):
     @property
     def path(self) -> str:
         """The path that was opened, expanded; of a remote file, where it is."""
-        return self._raw.path
+        return self._path
 
     @property
     def counters(self) -> dict[str, int] | None:
@@ -258,7 +259,7 @@ class DtFile(Reader):
 
 def _reopen(
     cls: type[DtFile],
-    path: str,
+    path: StrPath,
     verify: bool,
     root: str | None,
     backend: str,

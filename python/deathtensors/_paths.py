@@ -9,10 +9,45 @@ from . import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Union
 
     #: What every function here takes for a path.
     StrPath = Union[str, "os.PathLike[str]"]
+
+
+class Exact:
+    """A path that was expanded already, and means what it says.
+
+    What is passed on inside of this library, and kept for later, is wrapped in it: a folder
+    may really be called ``$HOME``.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __fspath__(self) -> str:
+        return self._text
+
+    def __reduce__(self) -> tuple[type[Exact], tuple[str]]:
+        return Exact, (self._text,)
+
+
+def absolute(expanded: str) -> Exact:
+    """The same path after a change of the current folder.
+
+    Raises:
+        MissingFileError: it is relative to a folder that was deleted.
+    """
+    try:
+        folder = os.getcwd()
+    except OSError as error:
+        if not os.path.isabs(expanded):
+            raise errors.from_os_error(error, expanded) from None
+        folder = ""
+    return Exact(os.path.join(folder, expanded))
 
 
 def expand_path(path: StrPath) -> str:
@@ -31,7 +66,8 @@ def expand_path(path: StrPath) -> str:
     '/data/models/base.deathtensors'
     """
     text = os.fsdecode(os.fspath(path))
-    text = os.path.expandvars(os.path.expanduser(text))
+    if not isinstance(path, Exact):
+        text = os.path.expandvars(os.path.expanduser(text))
     if not text:
         raise errors.usage("the path is empty")
     if "\0" in text:
@@ -47,6 +83,12 @@ def expand_path(path: StrPath) -> str:
     except UnicodeEncodeError:
         raise errors.usage("the path is not valid Unicode", found=ascii(text)) from None
     return text
+
+
+def beside(path: str, names: Iterable[str]) -> list[str]:
+    """The paths of files in the same folder."""
+    folder = os.path.dirname(path)
+    return [os.path.join(folder, name) for name in names]
 
 
 def with_extension(path: str, extension: str) -> str:

@@ -11,7 +11,7 @@ from . import _deathtensors
 from ._arguments import looked_up, open_options
 from ._elsewhere import cannot_travel, connect, is_elsewhere, ranges, refuse_backend
 from ._file import DtFile
-from ._paths import expand_path
+from ._paths import absolute, beside, expand_path
 from ._reader import Reader
 from ._text import plural
 
@@ -68,8 +68,9 @@ class ShardedReader(Reader):
 
     def _open_path(self, index_path: StrPath) -> None:
         verify, root, backend, limits = self._options
-        expanded = expand_path(index_path)
-        self._home: str | None = os.path.join(os.getcwd(), expanded)
+        # The compiled module's own has lost what is not Unicode in it.
+        self._path = expanded = expand_path(index_path)
+        self._home: StrPath | None = absolute(expanded)
         self._raw = _deathtensors.Sharded(
             expanded, verify=verify, root=root, backend=backend, limits=limits
         )
@@ -93,6 +94,7 @@ class ShardedReader(Reader):
         except BaseException:
             _close_all(transfers)
             raise
+        self._path = self._raw.path
         finalize(self, _close_all, transfers)
         self._home = index.pinned
 
@@ -106,7 +108,7 @@ class ShardedReader(Reader):
     @property
     def index_path(self) -> str:
         """The path of the index, expanded."""
-        return self._raw.path
+        return self._path
 
     @property
     def counters(self) -> dict[str, int] | None:
@@ -134,7 +136,9 @@ class ShardedReader(Reader):
 
     def shard_paths(self) -> list[str]:
         """The paths of all shards, in order."""
-        return self._raw.shard_paths()
+        if self._transfers:
+            return self._raw.shard_paths()
+        return beside(self._path, self._raw.shard_names())
 
     def verify_report(self, *, progress: Progress | None = None) -> dict[str, Any]:
         """Check index and shards like ``verify()``, but tell rather than raise.
@@ -228,7 +232,7 @@ def _together(checks: list[bool | None]) -> bool | None:
 
 def _reopen(
     cls: type[ShardedReader],
-    path: str,
+    path: StrPath,
     verify: bool,
     root: str | None,
     backend: str,

@@ -73,7 +73,7 @@ def string_mapping(mapping: Mapping[str, str] | None, what: str) -> dict[str, st
                 expected="str",
                 found=f"{type(wrong).__name__} {wrong!r}",
             )
-        if not (key.isascii() and value.isascii()):
+        if not (str.isascii(key) and str.isascii(value)):
             unicode_only(key, f"{what}: a key")
             unicode_only(value, f"{what}: '{key}'")
     return dict(mapping) or None
@@ -94,7 +94,7 @@ def checked_name(name: object) -> str:
         raise errors.usage(
             "a tensor's name must be a string", found=f"{type(name).__name__} {name!r}"
         )
-    return name if name.isascii() else unicode_only(name, "the name", tensor=name)
+    return unicode_only(name, "the name", tensor=name)
 
 
 def _checked_metadata(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 import deathtensors as dt
-from helpers import safetensors_file
+from helpers import run_python, safetensors_file
 
 LONE = "lone\ud800"
 
@@ -270,6 +271,29 @@ def test_tables_fit_also_where_letters_are_escaped(tmp_path: Path) -> None:
     assert first.index("F64") == second.index("F64") == head.index("dtype")
 
 
+def test_long_names_take_time_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
+    from deathtensors.cli import _output
+
+    looks = [0]
+    plain = _output._width
+
+    def counted(text: str) -> int:
+        looks[0] += len(text)
+        return plain(text)
+
+    monkeypatch.setattr(_output, "_width", counted)
+    for width in (0, 1, 2, 3, 10, 79, 80):
+        for text in ("日本" * 5000, "é" * 10000, "a\u0301" * 5000, "aé日" * 3000, "é日"):
+            looks[0] = 0
+            short = _output.shorten(text, width)
+            assert plain(short) <= width and looks[0] <= 8 * width + 8
+            whole = plain(text) <= width
+            # One column may be left where the next letter takes two.
+            assert short == text if whole else plain(short) >= width - 2
+            assert whole or width < 2 or short.partition("…")[0] == text[: short.index("…")]
+            assert text.endswith(short.rpartition("…")[2])
+
+
 def test_unsigned_integers_of_the_same_width_are_bit_patterns(tmp_path: Path) -> None:
     bits = np.array([0x3F80, 0xC000], np.uint16)
     dt.save(tmp_path / "x", {"w": ("BF16", [2], bits), "h": ("F16", [2], bits.astype(">u2"))})
@@ -325,6 +349,80 @@ class _Odd:
 def test_file_objects_of_impossible_length(length: int) -> None:
     with pytest.raises(dt.UsageError, match="bytes long"):
         dt.open(_Odd(length))  # type: ignore[arg-type]
+
+
+class _Far(io.BytesIO):
+    """A file that says that it stands where none can."""
+
+    def tell(self) -> int:
+        return 2**64
+
+
+def test_a_file_object_that_stands_nowhere() -> None:
+    with pytest.raises(dt.UsageError, match="bytes long"):
+        dt.open(_Far(b"DTLEGION"))
+
+
+class _Liar(str):
+    """Text that says of itself what is not so."""
+
+    def isascii(self) -> bool:
+        return True
+
+    def encode(self, *_: object) -> bytes:
+        return b"fine"
+
+
+def test_strings_that_lie(file: str, tmp_path: Path) -> None:
+    bad = _Liar("\udc80")
+    for work in (
+        lambda: dt.save(tmp_path / "x", {bad: np.zeros(1)}),
+        lambda: dt.save(tmp_path / "x", {"a": np.zeros(1)}, {"a": {bad: "x"}}),
+        lambda: dt.save(tmp_path / "x", {"a": np.zeros(1)}, None, {"x": bad}),
+        lambda: dt.save_file(tmp_path / "x", [("a", bad, [1], b"a", None)]),
+        lambda: dt.Schema().expect(bad),
+    ):
+        with pytest.raises(dt.UsageError, match="lone surrogate"):
+            work()
+    with dt.open(file) as opened:
+        for ask in (opened.info, opened.get_bytes, opened.get_tensor, opened.stats):
+            with pytest.raises(dt.TensorNotFoundError):
+                ask(bad)
+        assert bad not in opened
+        good = _Liar(opened.keys()[0])
+        assert opened.get_bytes(good) == opened.get_bytes(opened.keys()[0])
+
+
+def test_without_descriptors_everything_fails_in_our_words(file: str, tmp_path: Path) -> None:
+    code = """
+        import os, resource, sys
+        import numpy, deathtensors as dt
+        path = sys.argv[1]
+        values = {"a": numpy.zeros(3)}
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+        held = []
+        try:
+            while True:
+                held.append(os.open(path, os.O_RDONLY))
+        except OSError:
+            pass
+        # The first use of each imports what it needs.
+        for work in (lambda: dt.open(path), lambda: dt.open_sharded(path), lambda: dt.save("x", values),
+                     lambda: dt.diff(path, path), lambda: dt.append(path, values), lambda: dt.main([]),
+                     lambda: dt.Schema().validate(path), lambda: dt.write_manifest(path, "x"),
+                     lambda: dt.to_safetensors(path, "x"), lambda: dt.read_manifest(path)):
+            try:
+                work()
+            except dt.FileAccessError as error:
+                assert error.code == "io.failed" and error.errno == 24, error
+            else:
+                sys.exit("it worked")
+        for one in held:
+            os.close(one)
+        assert dt.diff(path, path)["equal"]
+    """
+    run_python(code, file)
 
 
 @pytest.mark.parametrize("data", ["text", 100, None])

@@ -303,6 +303,31 @@ def test_redirects_to_other_things_are_refused(web: Web, target: str) -> None:
     assert len(web.log()) <= 11
 
 
+@pytest.mark.parametrize("who", ["u:p@", "u@", ":p@", "@", "a%40b:c@"])
+def test_redirects_bring_no_passwords(web: Web, who: str) -> None:
+    with Web({"/m": b""}) as other:
+        target = other.url.replace("//", f"//{who}") + "/m"
+        web.rules.append(lambda asked, answer: Answer(302, {"Location": target}))
+        error = refused(f"{web.url}/x", "status")
+        assert "password" in str(error) and who not in str(error)
+        assert other.log() == []
+
+
+def test_cookies_are_not_kept(web: Web, tmp_path: Path) -> None:
+    dt.save(tmp_path / "m", {"w": np.zeros(100_000)})
+    web.files["/m"] = (tmp_path / "m").read_bytes()
+
+    def rule(asked: Asked, answer: Answer) -> Answer:
+        answer.headers["Set-Cookie"] = "id=1; Path=/"
+        return answer
+
+    web.rules.append(rule)
+    with dt.open(f"{web.url}/m") as file:
+        file.get_bytes("w")
+    assert len(web.log()) > 1
+    assert not [one for one in web.log() if "cookie" in {name.lower() for name in one.headers}]
+
+
 def test_redirects_in_circles_end(web: Web) -> None:
     def rule(asked: Asked, answer: Answer) -> Answer:
         return Answer(307, {"Location": f"/{len(web._asked) % 3}"})

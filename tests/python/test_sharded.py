@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import deathtensors as dt
-from helpers import listing, parse
+from helpers import listing, parse, safetensors_file
 
 MODEL = {f"layers.{i}.weight": np.full((10, 10), i, np.float64) for i in range(20)}
 OPTIONS = [{}, {"compress": True}, {"checksum": False, "digests": True}]
@@ -198,6 +198,46 @@ def test_diff_and_schema_take_an_index(tmp_path: Path) -> None:
     schema.validate(a)
     with pytest.raises(dt.SchemaError):
         schema.expect("missing").validate(a)
+
+
+def test_nothing_is_appended_to_an_index(tmp_path: Path) -> None:
+    index = save(tmp_path)
+    dt.save(tmp_path / "more", {"more": np.zeros(1)})
+    before = index.read_bytes()
+    for append in (
+        lambda: dt.append(index, {"more": np.zeros(1)}),
+        lambda: dt.append(index, {}, extra_global_metadata={"a": "b"}),
+        lambda: dt.append_file(index, [("more", "U8", [1], b"a", None)]),
+    ):
+        with pytest.raises(dt.UsageError, match=r"index.*merge it"):
+            append()
+    assert dt.main(["append", str(index), str(tmp_path / "more")]) == 2
+    assert index.read_bytes() == before
+    with dt.open_sharded(index) as model:
+        assert sorted(model.keys()) == sorted(MODEL)
+
+
+def test_a_file_with_tensors_is_no_index_whatever_it_says(tmp_path: Path) -> None:
+    says = {"deathtensors.shard_count": "1", "deathtensors.sharded": "true"}
+    foreign = tmp_path / "x.safetensors"
+    foreign.write_bytes(safetensors_file([("a", "U8", [1], b"a")], says))
+    path = dt.from_safetensors(foreign)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with dt.open(path) as file:
+            assert file.get_bytes("a") == b"a"
+    with pytest.raises(dt.FormatError) as caught:
+        dt.open_sharded(path)
+    assert caught.value.code == "shards.not_index"
+    assert dt.to_safetensors(path, tmp_path / "back") == str(tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == foreign.read_bytes()
+    dt.append(path, {"b": np.zeros(1)})
+    assert dt.open(path).keys() == ["a", "b"]
+    # Without tensors it says the same, and is one.
+    foreign.write_bytes(safetensors_file([], says))
+    path = dt.from_safetensors(foreign)
+    with pytest.raises(dt.UsageError, match="merge it first"):
+        dt.to_safetensors(path)
 
 
 def test_an_index_opened_as_a_file_says_what_it_is(tmp_path: Path) -> None:

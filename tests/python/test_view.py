@@ -240,6 +240,33 @@ def test_garbage_does_not_end_it(server: Viewer) -> None:
     assert server.process.communicate(timeout=20)[1] == ""
 
 
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [("http://[bad/", 400), ("//[bad", 404), ("{source}%00", 404), ("{home}%ff%fe", 404),
+     ("http://127.0.0.1/x", 404)],
+)  # fmt: skip
+def test_addresses_that_are_none_are_answered(server: Viewer, target: str, status: int) -> None:
+    target = target.format(source=server.source, home=server.home)
+    assert server.ask(target)[0] == status
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.communicate(timeout=20)[1] == ""
+
+
+def test_a_fault_is_shown_to_those_who_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deathtensors.cli import _view_server
+
+    with _view_server.Server({}, {}) as server:
+        monkeypatch.setattr(_view_server._Handler, "do_GET", lambda self: 1 // 0)
+        for wanted in ("", "1"):
+            monkeypatch.setenv("DEATHTENSORS_TRACEBACK", wanted)
+            with socket.create_connection(("127.0.0.1", server.port), 20) as asking:
+                asking.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                assert asking.recv(100) == b""
+            assert ("ZeroDivisionError" in capsys.readouterr().err) is bool(wanted)
+
+
 def test_it_listens_on_one_address_and_its_path_is_secret(
     server: Viewer, viewer: Path, model: Path
 ) -> None:
@@ -285,6 +312,35 @@ def test_an_index_of_safetensors_leads_nowhere_else(viewer: Path, tmp_path: Path
         for other in ("alone.safetensors", "../up.safetensors", "..%2fup.safetensors",
                       quote(str(tmp_path / "up.safetensors"), safe="")):  # fmt: skip
             assert server.ask(base + other)[0] == 404
+
+
+def test_what_an_index_names_may_be_no_file(viewer: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    names = ["a\0.safetensors", "\ud800.safetensors", "pipe.safetensors", ".safetensors"]
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {str(i): one for i, one in enumerate(names)}}))
+    with view(viewer, index) as server:
+        base = server.source[: -len(index.name)]
+        for name in ("a%00", "%ed%a0%80", "pipe", "%ff", ""):
+            assert server.ask(f"{base}{name}.safetensors")[0] == 404
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.communicate(timeout=20)[1] == ""
+
+
+@pytest.mark.parametrize("name", ["x.html", "x.svg", "x.js", "index.html", b"x\xff.html"])
+def test_files_are_data_whatever_they_are_called(
+    viewer: Path, tmp_path: Path, name: str | bytes
+) -> None:
+    path = tmp_path / os.fsdecode(name)
+    path.write_text("<script>alert(1)</script>")
+    with view(viewer, path) as server:
+        status, headers, body = server.ask(server.source)
+        assert (status, body) == (200, path.read_bytes())
+        assert headers["Content-Type"] == "application/octet-stream"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        policy = headers["Content-Security-Policy"].split("; ")
+        assert {"default-src 'none'", "sandbox"} <= set(policy)
+        assert server.ask(server.home)[1]["Content-Type"].startswith("text/html")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"weight_map": 3}', "[" * 100_000])

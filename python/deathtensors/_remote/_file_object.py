@@ -91,13 +91,13 @@ def _measured(file: Any, name: str) -> tuple[int, int]:
         before = file.tell() if hasattr(file, "tell") else file.seek(0, 1)
         file.seek(0, 2)
         length = file.tell() if hasattr(file, "tell") else file.seek(0, 1)
+        before, length = int(before), int(length)
+        if not (0 <= before < 2**63 and 0 <= length < 2**63):
+            _refuse(name, f"it says that it is {length} bytes long, and stands at {before}")
         file.seek(before)
     except OSError as error:
         # Also what io raises for an object that was opened for writing only.
         _refuse(name, str(error) or type(error).__name__)
-    before, length = int(before), int(length)
-    if not (0 <= before < 2**63 and 0 <= length < 2**63):
-        _refuse(name, f"it says that it is {length} bytes long, and stands at {before}")
     return before, length
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from .. import errors
 from .._spelling import spelled
@@ -241,6 +241,9 @@ class HttpTransfer(Transfer):
             raise errors.network(
                 "status", "a redirect leads nowhere", path=self.name, status=status
             )
+        if "@" in urlsplit(target).netloc:  # the client would send it, as a password of ours
+            message = "a redirect brings a user name or password"
+            raise errors.network("status", message, path=self.name, status=status)
         if url.startswith("https:") and not target.startswith("https:"):
             message = "a redirect leads from https to http, which protects nothing"
             raise errors.network("status", message, path=self.name, status=status)

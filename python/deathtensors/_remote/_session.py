@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import threading
 from contextlib import suppress
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 from .. import _deathtensors, errors
@@ -68,7 +69,8 @@ class Session:
                 client.close()
 
     def client(self) -> Any:
-        """The HTTP client; it follows no redirects, and proxies are the environment's."""
+        """The HTTP client; it follows no redirects, keeps no cookies, and proxies are the
+        environment's."""
         with self._lock:
             if self._client is None:
                 library, options = http_library(), self.options
@@ -83,5 +85,6 @@ class Session:
                     timeout=options.timeout,
                     limits=limits,
                     follow_redirects=False,
+                    cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                 )
             return self._client

@@ -16,11 +16,11 @@ from .. import _deathtensors, errors
 from .._arguments import level, natural, not_itself, unicode_only
 from .._elsewhere import is_elsewhere
 from .._file import DtFile
-from .._paths import expand_path
+from .._paths import Exact, beside, expand_path
 from .._rooms import workroom
 from .._sharded import ShardedReader, open_any
 from .._text import printable
-from .._write import from_safetensors, to_safetensors
+from .._write import from_safetensors, index_path, refuse_index, to_safetensors
 from ._convert import say_wrote
 from ._options import add_remote, limits_of, reading, size
 from ._output import ProgressBar
@@ -45,13 +45,15 @@ def run_append(args: argparse.Namespace) -> int:
     """Add the tensors of other files to a file."""
     path = expand_path(args.path)
     unicode_only(args.prefix, "the prefix")
+    refuse_index(path, limits_of(args))
     sources: list[Source] = []
     with ExitStack() as stack:
         for number, src in enumerate(args.src):
             if src.endswith(".safetensors"):
                 folder = stack.enter_context(workroom(path))
                 copy = os.path.join(folder, "converted.deathtensors")
-                src = from_safetensors(src, copy, checksum=False, **reading(args))
+                from_safetensors(src, Exact(copy), checksum=False, **reading(args))
+                src = Exact(copy)
             reader = open_any(src, **reading(args))
             stack.callback(reader.close)
             sources += _sources(reader, args.prefix, number)
@@ -90,7 +92,7 @@ def add_shard_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_shard(args: argparse.Namespace) -> int:
     """Split a file into shards and an index."""
-    dst = expand_path(args.dst)
+    dst = index_path(args.dst)
     with open_any(args.src, **reading(args)) as reader, ProgressBar("writing") as seen:
         _not_a_source(reader, dst)
         shards = _deathtensors.copy_tensors_sharded(
@@ -101,7 +103,7 @@ def run_shard(args: argparse.Namespace) -> int:
             progress=seen,
             **_writing(args, reader),
         )
-    return say_wrote([dst, *shards], args.json)
+    return say_wrote([dst, *beside(dst, map(os.path.basename, shards))], args.json)
 
 
 def add_merge_arguments(parser: argparse.ArgumentParser) -> None:
@@ -172,7 +174,7 @@ def _copy(
     with workroom(dst) as folder:
         between = os.path.join(folder, "tensors.deathtensors")
         _deathtensors.copy_tensors(between, parts, _own_metadata(reader), progress=seen)
-        return to_safetensors(between, dst)
+        return to_safetensors(Exact(between), Exact(dst))
 
 
 def _not_a_source(reader: DtFile | ShardedReader, dst: str) -> None:

@@ -14,7 +14,7 @@ from .. import errors, huggingface
 from .._arguments import not_itself
 from .._deathtensors import CANONICAL_EXTENSION, LEGACY_EXTENSION
 from .._file import DtFile
-from .._paths import expand_path
+from .._paths import Exact, expand_path
 from .._rooms import workroom
 from .._sharded import ShardedReader, is_index, open_any
 from .._text import human_bytes, plural, printable
@@ -91,7 +91,7 @@ def run_hub_push(args: argparse.Namespace) -> int:
         "card": not args.no_card,
         "limits": limits_of(args),
     }
-    if _is_shard_index(path, args):
+    if _is_shard_index(expand_path(path), args):
         if args.compress is not None:
             raise errors.usage("shards are pushed as they are; use 'deathtensors shard' first")
         folder = _folder_for(path, name)
@@ -127,7 +127,7 @@ def _told_apart(first: str, second: str) -> tuple[str, str]:
 def _is_shard_index(path: str, args: argparse.Namespace) -> bool:
     if path.lower().endswith(".safetensors"):
         return False
-    with DtFile(path, limits=limits_of(args)) as file:
+    with DtFile(Exact(path), limits=limits_of(args)) as file:
         return is_index(file)
 
 

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
@@ -130,19 +130,25 @@ def say_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
 
 def shorten(text: str, width: int) -> str:
     """The text cut in the middle, so that it is no wider than ``width`` columns."""
-    if len(text) * 2 <= width or _width(text) <= width:
+    if len(text) * 2 <= width or _fitting(text, width) == len(text):
         return text
     mark = "…" if encodable("…", sys.stdout) == "…" else "~"
     if width < 2:
         return mark[:width]
-    tail = (width - 1) // 2
-    end = text
-    while _width(end) > tail:
-        end = end[-(len(end) - 1) :] if len(end) > 1 else ""
-    start = text
-    while _width(start) > width - 1 - _width(end):
-        start = start[:-1]
+    end = text[len(text) - _fitting(reversed(text), (width - 1) // 2) :]
+    start = text[: _fitting(text, width - 1 - _width(end))]
     return f"{start}{mark}{end}"
+
+
+def _fitting(letters: Iterable[str], width: int) -> int:
+    """How many letters, from the first on, are together no wider than so many columns."""
+    count = 0
+    for letter in letters:
+        width -= _width(letter)
+        if width < 0:
+            break
+        count += 1
+    return count
 
 
 def _fit(text: str, width: int, right: bool) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from .. import errors
 from .._file import DtFile
-from .._paths import expand_path
+from .._paths import Exact, absolute, expand_path
 from .._sharded import ShardedReader, is_index
 from .._text import printable
 from ._output import say, say_json, warn
@@ -58,7 +58,9 @@ def run_view(args: argparse.Namespace) -> int:
     files = {} if _is_address(args.source) else _files(expand_path(args.source))
     # Ctrl-C is how one leaves it.
     with suppress(KeyboardInterrupt), Server(site, files, args.port) as server:
-        source = f"{server.address}file/{quote(next(iter(files)))}" if files else args.source
+        source = args.source
+        if files:
+            source = f"{server.address}file/{quote(os.fsencode(next(iter(files))))}"
         address = f"{server.address}#source={quote(source, safe='/:')}"
         if args.json:
             say_json({"url": address, "source": source, "port": server.port})
@@ -89,7 +91,7 @@ def _is_address(source: str) -> bool:
 
 def _files(path: str) -> dict[str, str]:
     """The file that was asked for, and the shards of an index, each by the name it is served as."""
-    folder, name = os.path.split(os.path.abspath(path))
+    folder, name = os.path.split(os.path.normpath(absolute(path)))
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             raise OSError(None, "not a file; name a file, or the index of the shards")
@@ -107,10 +109,10 @@ def _files(path: str) -> dict[str, str]:
 
 def _shards_of_ours(path: str) -> list[str]:
     try:
-        with DtFile(path) as file:
+        with DtFile(Exact(path)) as file:
             if not is_index(file):
                 return []
-        with ShardedReader(path) as model:
+        with ShardedReader(Exact(path)) as model:
             return [os.path.basename(shard) for shard in model.shard_paths()]
     except errors.DeathTensorsError as error:
         if isinstance(error, errors.FileAccessError):
@@ -119,15 +121,17 @@ def _shards_of_ours(path: str) -> list[str]:
 
 
 def _shards_of_safetensors(path: str) -> list[str]:
-    if os.path.getsize(path) > _MOST_INDEX_BYTES:
+    with open(path, "rb") as file:
+        text = file.read(_MOST_INDEX_BYTES + 1)
+    if len(text) > _MOST_INDEX_BYTES:
         return []
     try:
-        with open(path, encoding="utf-8") as file:
-            names = set(json.load(file)["weight_map"].values())
+        names = set(json.loads(text)["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []  # as above
     # Nothing outside of the index's folder, whatever the index says.
     plain = [one for one in names if isinstance(one, str) and one == os.path.basename(one)]
+    plain = [one for one in plain if "\0" not in one]
     return sorted(one for one in plain if one.endswith(".safetensors"))
 
 

@@ -13,14 +13,13 @@ import os
 import re
 import secrets
 import socket
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from types import TracebackType
 from typing import Any, BinaryIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from .. import errors
 
@@ -41,6 +40,13 @@ _ALWAYS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+#: What comes from strangers is data, also for a browser that is sent there by a link: no
+#: page of theirs may run at this address, which knows the secret.
+_DATA = {
+    "Content-Type": "application/octet-stream",
+    "Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'none'",
+}
+_FILES = "file/"
 _PATIENCE = 60  # seconds that an idle connection is kept
 _CHUNK = 1 << 18
 
@@ -67,7 +73,7 @@ class Server:
     def __init__(self, site: dict[str, str], files: dict[str, str], port: int = 0) -> None:
         self._secret = secrets.token_urlsafe(24)
         self._doors: dict[str, str] = {}
-        table = {**site, **{f"file/{name}": path for name, path in files.items()}}
+        table = {**site, **{f"{_FILES}{name}": path for name, path in files.items()}}
         try:
             self._server = _Listener(port, self._secret, table, self._doors)
         except OSError as error:
@@ -124,7 +130,8 @@ class _Listener(ThreadingHTTPServer):
         TCPServer.server_bind(self)  # HTTPServer asks the network what this machine is called
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
+        # Anybody on this machine can send requests; the terminal is the user's.
+        if os.environ.get("DEATHTENSORS_TRACEBACK"):
             super().handle_error(request, client_address)
 
 
@@ -146,7 +153,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # a body would be taken for the next request
         if not self._is_for_us():
             return self._say(403, "this server answers at 127.0.0.1 only")
-        first, _, rest = urlsplit(self.path).path[1:].partition("/")
+        try:
+            asked = urlsplit(self.path).path
+        except ValueError:
+            return self._say(400, "this is no address")
+        first, _, rest = asked[1:].partition("/")
         door = self.server.doors.pop(first, None) if not rest else None
         if door is not None:
             return self._send(303, {"Location": door})
@@ -154,16 +165,20 @@ class _Handler(BaseHTTPRequestHandler):
             return self._say(404, "there is nothing here")
         if self.path == f"/{first}":
             return self._send(308, {"Location": f"/{first}/"})
-        path = self.server.table.get(unquote(rest) or "index.html")
-        if path is None:
-            return self._say(404, "there is nothing here")
         try:
+            name = os.fsdecode(unquote_to_bytes(rest)) or "index.html"
+            path = self.server.table.get(name)
+            # To open a pipe would wait for somebody who writes to it.
+            if path is None or not os.path.isfile(path):
+                return self._say(404, "there is nothing here")
             with open(path, "rb") as file:
-                return self._send_file(file, os.path.splitext(path)[1])
+                return self._send_file(file, _kind(name))
         except (ConnectionError, TimeoutError, socket.timeout):
             self.close_connection = True  # whoever asked went away
         except OSError as error:
             return self._say(404, f"the file cannot be read: {error.strerror}")
+        except ValueError:  # no name that a file could have
+            return self._say(404, "there is nothing here")
         return None
 
     do_HEAD = do_GET  # noqa: N815
@@ -180,15 +195,11 @@ class _Handler(BaseHTTPRequestHandler):
         hosts = self.headers.get_all("Host") or []
         return len(hosts) == 1 and hosts[0] in (f"127.0.0.1:{port}", f"localhost:{port}")
 
-    def _send_file(self, file: BinaryIO, extension: str) -> None:
+    def _send_file(self, file: BinaryIO, kind: dict[str, str]) -> None:
         facts = os.fstat(file.fileno())
         size = facts.st_size
         etag = f'"{facts.st_ino:x}-{facts.st_mtime_ns:x}-{size:x}"'
-        headers = {
-            "Content-Type": _TYPES.get(extension, "application/octet-stream"),
-            "ETag": etag,
-            "Accept-Ranges": "bytes",
-        }
+        headers = {**kind, "ETag": etag, "Accept-Ranges": "bytes"}
         asked = self.headers.get("Range")
         if self.headers.get("If-Range", etag) != etag:
             asked = None
@@ -223,6 +234,12 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {**_ALWAYS, **headers}.items():
             self.send_header(name, value)
         self.end_headers()
+
+
+def _kind(name: str) -> dict[str, str]:
+    """What the browser is told about a file: the viewer's by extension, others nothing."""
+    known = None if name.startswith(_FILES) else _TYPES.get(os.path.splitext(name)[1])
+    return _DATA if known is None else {"Content-Type": known}
 
 
 def _part(asked: str | None, size: int) -> tuple[int, int, int]:

@@ -16,7 +16,7 @@ from .. import _deathtensors, errors
 from .._arguments import flag, known_limits, words_or_none
 from .._elsewhere import connect, ranges
 from .._file import DtFile
-from .._paths import with_extension
+from .._paths import Exact, with_extension
 from .._rooms import workroom
 from .._write import append, save
 from ._load import with_token
@@ -194,8 +194,8 @@ class _Job:
                     progress=self._progress,
                 )
             if marks:
-                append(path, {}, extra_global_metadata=marks)
-            with DtFile(path) as file:
+                append(Exact(path), {}, extra_global_metadata=marks)
+            with DtFile(Exact(path)) as file:
                 found, root = file.keys(), file.root
                 size = sum(info["nbytes"] for info in file.infos())
             if names is not None and sorted(names) != sorted(found):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _deathtensors, errors
 from .._arguments import flag, looked_up
 from .._file import DtFile, warn_of_index
+from .._paths import Exact
 from .._sharded import ShardedReader
 from .._text import printable
 from ..remote import RemoteOptions
@@ -84,7 +85,7 @@ def load_from_hub(
         raise errors.usage("remote says how to read with lazy=True")
     path, _ = repo.download(filename, cache_dir=cache_dir)
     try:
-        file = DtFile(path, verify, root=root, backend=backend, limits=limits)
+        file = DtFile(Exact(path), verify, root=root, backend=backend, limits=limits)
         warn_of_index(file)
         return file
     except errors.IntegrityError as error:
@@ -162,7 +163,7 @@ class _HubShards(ShardedReader):
         self._repo, self._index, self._cache_dir = repo, index, cache_dir
         self._lock = threading.Lock()
         self._there: set[str] = set()
-        super().__init__(path, verify, **options)
+        super().__init__(Exact(path), verify, **options)
 
     def _file(self, name: str) -> File:
         self._have(self.which_shard(looked_up(name)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _deathtensors, errors
 from .._arguments import flag, words, words_or_none
 from .._file import DtFile
-from .._paths import expand_path, with_extension
+from .._paths import Exact, expand_path, with_extension
 from .._rooms import workroom
 from .._sharded import ShardedReader
 from .._write import from_safetensors
@@ -98,7 +98,7 @@ def push_to_hub(
     if safetensors:
         _must_exist(path)
     else:
-        DtFile(path, limits=limits).close()  # refused before anything is asked of the Hub
+        DtFile(Exact(path), limits=limits).close()  # refused before anything is asked of the Hub
     info = repo.prepare(create=create, private=private)
     with workroom() as room:
         repo.check_writable()
@@ -146,7 +146,7 @@ def push_sharded_to_hub(
     index = expand_path(local_index_path)
     manifest, card = flag(manifest, "manifest"), flag(card, "card")
     create = flag(create_repo_if_missing, "create_repo_if_missing")
-    with ShardedReader(index, limits=limits) as model:
+    with ShardedReader(Exact(index), limits=limits) as model:
         for _ in model._files():
             pass
         paths = [index, *model.shard_paths()]
@@ -176,7 +176,7 @@ def write_sidecar(path: str, room: str, limits: Mapping[str, int] | None = None)
 
     written = datetime.fromtimestamp(os.path.getmtime(path), timezone.utc).isoformat()
     target = os.path.join(room, f"{os.path.basename(path)}.json")
-    with DtFile(path, limits=limits) as file:
+    with DtFile(Exact(path), limits=limits) as file:
         _deathtensors.write_manifest(file._raw, target, written)
     return target
 
@@ -219,9 +219,9 @@ def _ready(
     copy = os.path.join(room, name)
     if safetensors:
         return from_safetensors(
-            path, copy, compress=bool(compress), limits=limits, progress=progress
+            Exact(path), Exact(copy), compress=bool(compress), limits=limits, progress=progress
         )
-    with DtFile(path, limits=limits) as file:
+    with DtFile(Exact(path), limits=limits) as file:
         if compress is None or compress == file.is_compressed() or not len(file):
             return path
         _deathtensors.copy_tensors(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import errors
 from .._file import DtFile
+from .._paths import Exact
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -54,7 +55,7 @@ def check_same(source: Source, path: str) -> None:
     start, header = _header(source, digest)
     metadata = header.pop("__metadata__", None) or {}
     end_of_all = start
-    with DtFile(path, verify=True) as file:
+    with DtFile(Exact(path), verify=True) as file:
         _expect(source, None, "order of names", list(header), file.keys())
         own = file.metadata()
         kept = {key: own.get(key) for key in metadata if key != "deathtensors.tensor_metadata"}

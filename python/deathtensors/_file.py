@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import islice
 from typing import cast
 
 from . import _deathtensors, errors
@@ -248,7 +249,7 @@ class DtFile(Reader):
         if self.closed:
             from html import escape
 
-            return f"<p>{escape(repr(self))}</p>"
+            return f"<p>{escape(printable(repr(self)))}</p>"
         return _notebook_table(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -277,13 +278,14 @@ def _notebook_table(file: DtFile) -> str:
 
     facts = file.facts
     if file._is_index:
-        return f"<p>{escape(repr(file))}</p>"
+        return f"<p>{escape(printable(repr(file)))}</p>"
     title = (
         f"{plural(len(file), 'tensor')}, {human_count(facts['parameters'])} parameters, "
         f"{human_bytes(facts['file_bytes'])}"
     )
     rows = []
-    for info in file.infos()[:_NOTEBOOK_ROWS]:
+    for name in islice(file, _NOTEBOOK_ROWS):
+        info = file.info(name)
         shape = str(list(info["shape"]))
         texts = [printable(info["name"]), info["dtype"], shape, human_bytes(info["nbytes"])]
         rows.append(f"<tr>{cells('td', texts)}</tr>")

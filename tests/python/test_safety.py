@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,19 @@ def test_the_notebook_table_escapes_names(tmp_path: Path) -> None:
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "\x1b" not in page and "\u202e" not in page
+
+
+def test_the_notebook_table_describes_what_it_shows(tmp_path: Path) -> None:
+    path = tmp_path / "x.deathtensors"
+    dt.save_file(path, [(f"w{i}", "U8", [0], b"", {}) for i in range(20_000)])
+    with dt.open(path) as f:
+        f._repr_html_()  # imports what it needs
+        tracemalloc.start()
+        page = f._repr_html_()
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert page.count("<td>w") == 50 and "19,950 more" in page
+    assert most < 3 << 20  # a description takes half a kilobyte, a name a tenth of that
 
 
 @pytest.mark.parametrize("line", ["\x1b[2J", "\u202e", "\r", "\n", "\x07"])

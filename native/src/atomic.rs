@@ -144,7 +144,7 @@ impl AtomicFile {
         let mut old = None;
         if self.replaces {
             self.flush()?;
-            old = File::open(&self.target).ok();
+            old = hold(&self.target);
         }
         self.place()?;
         if self.replaces {
@@ -219,7 +219,7 @@ impl Exchange {
             return Ok(());
         }
         // A lock tells those who tidy up that somebody cares for it.
-        let old = File::open(target).ok();
+        let old = hold(target);
         if let Some(old) = &old {
             lock(old);
         }
@@ -280,6 +280,12 @@ impl Exchange {
         }
         error
     }
+}
+
+/// The old file, open, to be given back once it is replaced. Elsewhere than on Unix a file
+/// that is open may not be replaced at all.
+fn hold(path: &Path) -> Option<File> {
+    cfg!(unix).then(|| File::open(path).ok()).flatten()
 }
 
 /// Gives an old file back to the system. For a large one that takes a while, which

@@ -34,6 +34,8 @@ pub(crate) struct AtomicFile {
 /// A file that is open, and how it was when that began.
 #[derive(Debug)]
 struct Original {
+    /// Windows replaces no file that is open.
+    #[cfg(unix)]
     file: File,
     facts: fs::Metadata,
 }
@@ -115,9 +117,12 @@ impl AtomicFile {
     pub fn replace(path: &Path, file: &File) -> Result<Self> {
         let fail = |e| Error::io("write", path, e);
         let facts = file.metadata().map_err(fail)?;
-        let file = file.try_clone().map_err(fail)?;
         let mut out = Self::create(path)?;
-        out.only = Some(Original { file, facts });
+        out.only = Some(Original {
+            #[cfg(unix)]
+            file: file.try_clone().map_err(fail)?,
+            facts,
+        });
         Ok(out)
     }
 
@@ -167,7 +172,7 @@ impl AtomicFile {
         let mut old = None;
         if self.replaces {
             self.flush()?;
-            old = File::open(&self.target).ok();
+            old = hold(&self.target);
         }
         if let Some(original) = &self.only {
             original.hold_still(&self.target)?;
@@ -285,7 +290,7 @@ impl Exchange {
         if regular(target)?.is_none() {
             return Ok(());
         }
-        let old = File::open(target).ok();
+        let old = hold(target);
         let aside = aside_name(target);
         fs::rename(target, &aside).map_err(|e| file.failed(e))?;
         self.steps.push(Step {
@@ -354,6 +359,12 @@ impl Exchange {
         }
         error
     }
+}
+
+/// The old file, open, to be given back once it is replaced. Elsewhere than on Unix a file
+/// that is open may not be replaced at all.
+fn hold(path: &Path) -> Option<File> {
+    cfg!(unix).then(|| File::open(path).ok()).flatten()
 }
 
 /// Gives an old file back to the system. For a large one that takes a while, which

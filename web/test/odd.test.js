@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { suite, test } from "node:test";
 import { openTensorFile } from "../dist/index.js";
 import { safetensors } from "./files.js";
+import { refusal } from "./support.js";
 
 async function opened(tensors, use) {
   const file = await openTensorFile(safetensors(tensors));
@@ -120,3 +121,29 @@ test("an empty tensor is read whatever the seek table is like, and verify looks 
   assert.equal(verified, false);
   file.close();
 });
+
+test("a window without sound rows, columns, axes or index is misuse", () =>
+  opened([["a", "F32", [2, 3], new Float32Array(6)]], async (file) => {
+    const all = { start: 0, count: 2 };
+    const both = { rows: all, columns: all };
+    assert.equal((await file.getWindow("a", both)).values.length, 4);
+    const wrong = [
+      {},
+      { rows: all },
+      { columns: all },
+      { rows: null, columns: all },
+      { rows: {}, columns: all },
+      { rows: all, columns: { start: "0", count: 1 } },
+      { rows: all, columns: { start: 0, count: 1.5 } },
+      { rows: all, columns: { start: -1, count: 1 } },
+      { ...both, axes: 1 },
+      { ...both, axes: [0.5, 1] },
+      { ...both, axes: [-1, 0] },
+      { ...both, index: "00" },
+      { ...both, index: [undefined, 0] },
+    ];
+    for (const request of [undefined, null, ...wrong]) {
+      const { code, message } = await refusal(() => file.getWindow("a", request));
+      assert.equal(code, "usage.option", `${JSON.stringify(request)}: ${message}`);
+    }
+  }));

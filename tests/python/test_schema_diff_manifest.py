@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -285,3 +286,19 @@ def test_030_manifests_are_read(v030: Any, model: Path, tmp_path: Path) -> None:
     v030.call("save_file", path=str(path), tensors=[("w", "F32", [1], "00000000", {"k": "v"})])
     where = v030.call("write_manifest", path=str(path))
     assert dt.read_manifest(where)["tensors"]["w"]["metadata"] == {"k": "v"}
+
+
+def test_a_manifest_is_a_regular_file_of_bounded_length(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(dt.FileAccessError) as refused:
+            dt.read_manifest(path)  # without waiting for a writer, or for an end
+        assert refused.value.code == "io.failed"
+    with open(tmp_path / "long", "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(dt.LimitError) as caught:
+        dt.read_manifest(tmp_path / "long")
+    assert caught.value.code == "limit.header_bytes"
+    (tmp_path / "short").write_bytes(b" " * 1601)
+    with pytest.raises(dt.LimitError):
+        dt.read_manifest(tmp_path / "short", limits={"header_bytes": 100})

@@ -251,17 +251,27 @@ fn what_is_wrong_elsewhere_is_refused_with_its_code() {
         let file = file.unwrap();
         let out = tempfile::tempdir().unwrap();
         let made = out.path().join("out");
+        let mut options = OpenOptions::default();
+        if let Some(limits) = answer.get("limits") {
+            options.limits = Limits::from_json(&limits.to_string()).unwrap();
+        }
         let result = match answer["how"].as_str().unwrap() {
-            "open" => {
-                let mut options = OpenOptions::default();
-                options.limits = Limits::from_json(&answer["limits"].to_string()).unwrap();
-                TensorFile::open_with(&file, &options).map(drop)
-            }
+            "open" => TensorFile::open_with(&file, &options).map(drop),
+            "read" => TensorFile::open_with(&file, &options).and_then(|file| {
+                let all: Vec<_> = (0..file.header().len()).collect();
+                file.read_many(&all, &mut ()).map(drop)
+            }),
             "manifest" => manifest::parse(&fs::read(&file).unwrap(), &Limits::DEFAULT)
                 .map(drop)
                 .map_err(Error::from),
-            "from_safetensors" => from_safetensors(&file, &made, &WriteOptions::default(), &mut ()),
-            "to_safetensors" => to_safetensors(&file, &made, &mut ()),
+            "from_safetensors" => from_safetensors(
+                &file,
+                &made,
+                &WriteOptions::default(),
+                &options.limits,
+                &mut (),
+            ),
+            "to_safetensors" => to_safetensors(&file, &made, &options, &mut ()),
             "sparse" => continue,
             how => panic!("no way to be {how}"),
         };

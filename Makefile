@@ -105,6 +105,10 @@ bench: .package ## the table of times against other libraries (a quarter of an h
 	@$(STEP) "what it compares with (benches/requirements.txt)" $(VENV)/bin/pip install -r benches/requirements.txt
 	@$(VENV)/bin/python benches/run.py $(ARGS)
 
+.PHONY: counts
+counts: ## the table of docs/reliability.md, of what the last runs tried
+	@$(PYTHON) tests/tools/counts.py
+
 .PHONY: vectors
 vectors: ## write the conformance vectors again
 	@$(PYTHON) tests/vectors/generate.py

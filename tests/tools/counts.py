@@ -45,17 +45,25 @@ def counted() -> list[tuple[str, str, str]]:
 def left_by_runs() -> list[tuple[str, str, str]]:
     """The rows that the last runs left."""
     faults = last(r"\| together \| \| (\d+) \|", BUILD / "faults.md")
-    jobs = str(len(re.findall(r"^\| .* \| \d+ \| \d+ \|$", read(BUILD / "faults.md"), re.M)))
-    fuzz = re.findall(r"^\| \w+ \| (\d+) \|", read(BUILD / "fuzz.md"), re.M)
+    jobs = str(len(re.findall(r"^\| .* \| \d+ \| \d+ \|$", read(BUILD / "faults.md"), re.MULTILINE)))
+    fuzz = re.findall(r"^\| \w+ \| (\d+) \|", read(BUILD / "fuzz.md"), re.MULTILINE)
     executions = f"{sum(map(int, fuzz)):,} in {len(fuzz)} targets" if fuzz else "not run"
     python = last(r"(\d+) inputs", BUILD / "logs/pytest.log")
     tests = last(r"(\d+) tests,", BUILD / "logs/pytest.log")
+    rust = total(r"test result: ok\. (\d+) passed", BUILD / "logs/cargo_test.log")
+    node = last(r"^# pass (\d+)", BUILD / "logs/npm_package_in_Node.log")
+    sanitized = total(r"^\| [^|]*\| (\d+) \|", BUILD / "sanitizers.md")
     return [
-        ("runs of writes, cut at every call", f"{faults} in {jobs} jobs", "make faults"),
+        ("writes cut short, at every call and by every fault", f"{faults} in {jobs} jobs",
+         "make faults"),
         ("inputs that libFuzzer tried", executions, "make fuzz"),
         ("inputs that hypothesis tried", python, "make python"),
-        ("Python tests", tests, "make python"),
-    ]
+        ("tests in Rust", rust, "make rust"),
+        ("tests in Python", tests, "make python"),
+        ("tests of the npm package in Node", node, "make web"),
+        ("tests under AddressSanitizer, ThreadSanitizer and Valgrind", sanitized,
+         "make sanitizers"),
+    ]  # fmt: skip
 
 
 def read(path: Path) -> str:
@@ -63,8 +71,13 @@ def read(path: Path) -> str:
 
 
 def last(pattern: str, path: Path) -> str:
-    found = re.findall(pattern, read(path))
+    found = re.findall(pattern, read(path), re.MULTILINE)
     return f"{int(found[-1]):,}" if found else "not run"
+
+
+def total(pattern: str, path: Path) -> str:
+    found = re.findall(pattern, read(path), re.MULTILINE)
+    return f"{sum(map(int, found)):,}" if found else "not run"
 
 
 if __name__ == "__main__":

@@ -20,7 +20,9 @@ _VERSION = r"[0-9]+\.[0-9]+\.[0-9]+"
 _INFO = rf"deathtensors-{_VERSION}\.dist-info"
 _VIEWER = r"viewer/(assets/index-[\w-]{8}\.(js|css)|icon\.svg|index\.html|sample\.deathtensors)"
 _PACKAGE = rf"deathtensors/(py\.typed|_deathtensors\.pyi|(\w+/)?\w+\.py|{_VIEWER})"
-_CRATE = r"(Cargo\.toml|src/(\w+/)*\w+\.rs|(tests|benches|examples)/(\w+/)*\w+\.(rs|txt))"
+_CRATE = (
+    r"(Cargo\.toml|README\.md|src/(\w+/)*\w+\.rs|(tests|benches|examples)/(\w+/)*\w+\.(rs|txt))"
+)
 
 #: The names of the files that belong in each, as regular expressions.
 WHEEL = re.compile(

@@ -96,6 +96,18 @@ windows() {
   export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER=x86_64-w64-mingw32-gcc
   export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER=wine
   export WINEPREFIX=$work/wine WINEDEBUG=-all
+  local system=$WINEPREFIX/drive_c/windows/system32
+  [[ -d $system ]] || wine wineboot --init
+  # Debian 12's Wine has no source of random numbers under the name that Rust knows.
+  if [[ ! -e $system/bcryptprimitives.dll ]]; then
+    x86_64-w64-mingw32-gcc -shared -o "$system/bcryptprimitives.dll" -x c - -ladvapi32 <<'C'
+#include <windows.h>
+BOOLEAN NTAPI SystemFunction036(PVOID out, ULONG length);
+__declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE out, SIZE_T length) {
+  return SystemFunction036(out, (ULONG)length);
+}
+C
+  fi
   run windows x86_64-pc-windows-gnu
 }
 

@@ -18,6 +18,10 @@ const LONGEST_ARRAY = 2 ** 31 - 1;
 const MODULE_BYTES = 3 * 2 ** 30;
 /** What works ahead of the one that is waited for may hold together, once decoded. */
 const AHEAD_DATA = 256 << 20;
+/** How much data is planned at once, and how many pieces are arranged and joined, at most. */
+const PLANNED = 1 << 20;
+const MOST_PIECES = 1 << 16;
+const MOST_JOINED = 1 << 12;
 /** A blob without a table is kept once it is decoded, if it is no longer than this. */
 const KEPT_WHOLE = 256 << 20;
 
@@ -123,19 +127,23 @@ export class Data {
     signal?: AbortSignal,
     watch?: Watch,
   ): AsyncGenerator<Uint8Array> {
-    yield* this.#run(await this.#merged(spans, signal), signal, watch);
+    // Nothing needs no frames, sound or not.
+    if (spans.every(isEmpty)) return;
+    await this.table(signal);
+    yield* this.#run(this.#merged(spans), signal, watch);
   }
 
-  async #merged(spans: readonly Range[], signal?: AbortSignal): Promise<Piece[]> {
-    // Nothing needs no frames, sound or not.
-    if (spans.every(([start, end]) => start === end)) return [];
-    await this.table(signal);
-    const pieces: Piece[] = [];
-    for (const piece of spans.flatMap((span) => this.#plan(span))) {
-      const last = pieces.at(-1);
-      if (!last || !merge(last, piece)) pieces.push(piece);
+  /** One after the other, since there may be millions. */
+  *#merged(spans: readonly Range[]): Generator<Piece> {
+    let last: Piece | undefined;
+    for (const span of spans) {
+      for (const piece of this.#plan(span)) {
+        if (last && merge(last, piece)) continue;
+        if (last) yield last;
+        last = piece;
+      }
     }
-    return pieces;
+    if (last) yield last;
   }
 
   /** The file's own bytes, in pieces of any length. */
@@ -151,12 +159,13 @@ export class Data {
     more = 0,
   ): Promise<Uint8Array> {
     const length = spans.reduce((sum, [start, end]) => sum + end - start, 0);
-    const pieces = await this.#merged(spans, signal);
-    const inPart = pieces.filter(isInPart).reduce((sum, { dataBytes }) => sum + dataBytes, 0);
+    if (!spans.every(isEmpty)) await this.table(signal);
+    let inPart = 0;
+    for (const piece of this.#merged(spans)) if (isInPart(piece)) inPart += piece.dataBytes;
     checkMemory(length + inPart + more, this.most);
     let whole: Uint8Array | undefined;
     let filled = 0;
-    for await (const piece of this.#run(pieces, signal)) {
+    for await (const piece of this.#run(this.#merged(spans), signal)) {
       // Room is made once the first piece has come, since it is made on the file's word.
       whole ??= new Uint8Array(length);
       whole.set(piece, filled);
@@ -181,48 +190,52 @@ export class Data {
     return whole;
   }
 
-  #plan([start, end]: Range): Piece[] {
-    if (start === end) return [];
-    const flat = this.#model.plan(start, end);
-    const pieces: Piece[] = [];
-    for (let at = 0; at < flat.length; at += 5) {
-      const [fileStart, fileEnd, dataStart, dataEnd, framed] = flat.subarray(at, at + 5);
-      const from = Math.max(start, dataStart);
-      const to = Math.min(end, dataEnd);
-      if (!framed) {
-        pieces.push(plain([fileStart + from - dataStart, fileStart + to - dataStart]));
-        continue;
+  *#plan([start, end]: Range): Generator<Piece> {
+    const inFrames = this.#model.frameCount() > 0;
+    let done = start;
+    while (done < end) {
+      // Frames may hold one byte each.
+      const flat = this.#model.plan(done, inFrames ? Math.min(done + PLANNED, end) : end);
+      for (let at = 0; at < flat.length; at += 5) {
+        const [fileStart, fileEnd, dataStart, dataEnd, framed] = flat.subarray(at, at + 5);
+        const from = Math.max(start, dataStart);
+        const to = Math.min(end, dataEnd);
+        done = to;
+        if (!framed) {
+          yield plain([fileStart + from - dataStart, fileStart + to - dataStart]);
+          continue;
+        }
+        yield {
+          file: [fileStart, fileEnd],
+          stored: inFrames ? Stored.Frame : Stored.Whole,
+          dataBytes: dataEnd - dataStart,
+          skip: from - dataStart,
+          take: to - from,
+        };
       }
-      pieces.push({
-        file: [fileStart, fileEnd],
-        stored: this.#model.frameCount() > 0 ? Stored.Frame : Stored.Whole,
-        dataBytes: dataEnd - dataStart,
-        skip: from - dataStart,
-        take: to - from,
-      });
     }
-    return pieces;
   }
 
   /** Some works ahead of the one that is waited for, so that all workers and the line are busy. */
   async *#run(
-    pieces: readonly Piece[],
+    pieces: Iterable<Piece>,
     signal?: AbortSignal,
     watch?: Watch,
   ): AsyncGenerator<Uint8Array> {
     const works = arrange(pieces);
     const ahead: { done: Promise<Done>; data: number }[] = [];
     const leases = new Set<Lease>();
-    let next = 0;
+    let next = works.next();
     let held = 0;
     // Long ones wait for their turn, since each may take much memory.
     const mayStart = ({ pieces: [first], dataBytes }: Work) =>
       ahead.length === 0 ||
       (!isLong(first) && ahead.length < this.#pool.size * 2 + 2 && held + dataBytes <= AHEAD_DATA);
     try {
-      while (next < works.length || ahead.length > 0) {
-        while (next < works.length && mayStart(works[next])) {
-          const work = works[next++];
+      while (!next.done || ahead.length > 0) {
+        while (!next.done && mayStart(next.value)) {
+          const work = next.value;
+          next = works.next();
           const watched = watch !== undefined;
           const done = isLong(work.pieces[0])
             ? this.#long(work.pieces[0], watched, signal)
@@ -362,30 +375,39 @@ function compact(pieces: readonly Piece[], decoded: Uint8Array): Uint8Array {
   return decoded.slice(0, filled);
 }
 
+function isEmpty([start, end]: Range): boolean {
+  return start === end;
+}
+
 function plain(file: Range): Piece {
   const length = file[1] - file[0];
   return { file, stored: Stored.Plain, dataBytes: length, skip: 0, take: length };
 }
 
 /** Divides pieces into works of a sensible size, and those into batches. */
-function arrange(pieces: readonly Piece[]): Work[] {
-  const works: Work[] = [];
+function* arrange(pieces: Iterable<Piece>): Generator<Work> {
+  let works: Work[] = [];
   let batch = noBatch();
+  let count = 0;
   for (const piece of pieces) {
     for (const part of cut(piece)) {
       const bytes = part.file[1] - part.file[0];
+      const full = batch.bytes > 0 && batch.bytes + bytes > LONGEST;
+      if (full || isLong(part) || count === MOST_PIECES) {
+        // What a batch fetches is known once it is complete.
+        yield* works;
+        [works, batch, count] = [[], noBatch(), 0];
+      }
       if (isLong(part)) {
         // It is fetched by itself.
-        works.push({ pieces: [part], dataBytes: part.dataBytes, batch: noBatch() });
+        yield { pieces: [part], dataBytes: part.dataBytes, batch };
         continue;
       }
-      const last = works.at(-1);
-      if (batch.bytes > 0 && batch.bytes + bytes > LONGEST) {
-        batch = noBatch();
-      }
-      batch.ranges.push(part.file);
+      addRange(batch.ranges, part.file);
       batch.bytes += bytes;
-      if (last?.batch === batch && joins(last, part)) {
+      count++;
+      const last = works.at(-1);
+      if (last && joins(last, part)) {
         last.pieces.push(part);
         last.dataBytes += part.dataBytes;
         continue;
@@ -394,7 +416,14 @@ function arrange(pieces: readonly Piece[]): Work[] {
       works.push({ pieces: [part], dataBytes: part.dataBytes, batch });
     }
   }
-  return works;
+  yield* works;
+}
+
+/** Adds a range to others, or to the last of them where it goes on from there. */
+function addRange(ranges: Range[], [start, end]: Range): void {
+  const last = ranges.at(-1);
+  if (last?.[1] === start) ranges[ranges.length - 1] = [last[0], end];
+  else ranges.push([start, end]);
 }
 
 function noBatch(): Batch {
@@ -415,6 +444,6 @@ function cut(piece: Piece): Piece[] {
 function joins({ pieces, dataBytes }: Work, next: Piece): boolean {
   const last = pieces[pieces.length - 1];
   if (next.stored !== Stored.Frame || last.stored !== Stored.Frame) return false;
-  if (last.file[1] !== next.file[0]) return false;
+  if (last.file[1] !== next.file[0] || pieces.length === MOST_JOINED) return false;
   return next.file[1] - pieces[0].file[0] <= JOB_STORED && dataBytes + next.dataBytes <= JOB_DATA;
 }

@@ -1,8 +1,10 @@
 /** Files that cost their author nothing: holes in place of bytes, and lengths that are lies. */
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { suite, test } from "node:test";
+import { promisify } from "node:util";
 import { openTensorFile } from "../dist/index.js";
 import { refusal } from "./support.js";
 
@@ -170,6 +172,31 @@ suite("seek tables that promise much", () => {
     const tail = seekTable([], count);
     assert.equal(await refusedEarly(withTable(8 * count + 8, 1000, tail), slice), "limit.memory");
   });
+});
+
+test("a million frames of one byte are not all planned at once", { timeout: 60_000 }, async () => {
+  const count = 2 ** 20;
+  const table = seekTable(Array(count).fill([10, 1]));
+  const folder = await mkdtemp(`${tmpdir()}/frames-`);
+  const path = `${folder}/tiny.deathtensors`;
+  const script = `
+    const { openTensorFile } = await import(${JSON.stringify(new URL("../dist/index.js", import.meta.url))});
+    const file = await openTensorFile(process.argv[1], { workers: 0 });
+    for (const work of [() => file.getTensor("a"), () => file.stats("a"), () => file.verify("a")]) {
+      console.log(await work().then(({ errors }) => errors[0].code, ({ code }) => code));
+    }`;
+  try {
+    const handle = await open(path, "w");
+    await handle.write(head(count));
+    await handle.write(table, 0, table.length, BLOB + 10 * count);
+    await handle.close();
+    // A heap that a million objects do not fit into.
+    const flags = ["--max-old-space-size=48", "--input-type=module", "-e", script, path];
+    const { stdout } = await promisify(execFile)(process.execPath, flags);
+    assert.deepEqual(stdout.trim().split("\n"), Array(3).fill("frames.decode"));
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 suite("what is long and sound", () => {

@@ -59,6 +59,32 @@ fuzz: ## look for input that breaks a property, ARGS="SECONDS [TARGET …]"; the
 	@$(STEP) "fuzzers, $(or $(firstword $(ARGS)),60) s each" bash -c 'set -o pipefail; tests/tools/fuzz.sh $(or $(ARGS),60) | tee build/fuzz.md'
 	@cat build/fuzz.md
 
+.PHONY: miri
+miri: ## the unsafe module's tests under Miri, where it is installed
+	@$(STEP) "the unsafe module under Miri" tests/tools/miri.sh
+
+.PHONY: sanitizers
+sanitizers: .requirements ## tests under AddressSanitizer, ThreadSanitizer, Valgrind (ARGS="address thread memcheck")
+	@$(STEP) "tests under sanitizers" tests/tools/sanitizers.sh $(ARGS)
+	@cat build/sanitizers.md
+
+.PHONY: deny
+deny: ## cargo-deny: licences, duplicate versions, sources (it is compiled first: some minutes)
+	@$(STEP) "cargo deny" tests/tools/deny.sh licenses bans sources
+
+.PHONY: advisories
+advisories: .npm ## known holes in dependencies; needs github.com and the npm registry
+	@$(STEP) "RustSec advisories" tests/tools/deny.sh advisories
+	@$(STEP) "npm audit" npm audit --prefix web
+
+.PHONY: reproducible
+reproducible: .venv ## build everything that is handed out twice, in two places, and compare
+	@$(STEP) "two builds compared" tests/tools/reproducible.sh
+
+.PHONY: platforms
+platforms: ## the Rust tests on a big-endian and a 32-bit machine and on Windows; ARGS="NAME …"
+	@$(STEP) "other platforms" tests/tools/platforms.sh $(ARGS)
+
 .PHONY: sdist
 sdist: .requirements ## the source distribution: build, install, use
 	@$(STEP) "sdist in a clean environment" tests/tools/sdist.sh

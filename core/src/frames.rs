@@ -304,7 +304,12 @@ impl TableOpening {
         };
         let (mut stored, mut data) = (0u64, 0u64);
         for item in body.chunks_exact(entry as usize) {
-            stored += u64::from(u32_at(item, 0).unwrap_or(0));
+            let bytes = u32_at(item, 0).unwrap_or(0);
+            if bytes == 0 {
+                let found = "0 bytes".into();
+                return Err(malformed("a frame has no bytes", "at least one", found));
+            }
+            stored += u64::from(bytes);
             data += u64::from(u32_at(item, 4).unwrap_or(0));
             found.ends.push((stored, data));
         }

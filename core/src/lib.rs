@@ -58,7 +58,7 @@ pub use plan::{BLOB_ALIGNMENT, TensorSpec, WriteOptions, WritePlan};
 pub use prefix::{Flags, MAGIC, PREFIX_BYTES, Prefix, VERSION};
 pub use schema::{Expectation, Schema};
 pub use window::{Every, Window, WindowRequest, sample};
-pub use zstd_frame::check_frame;
+pub use zstd_frame::{check_frame, starts_as_zstd};
 
 /// Written as `created_by` into every new file.
 pub const CREATED_BY: &str = concat!("deathtensors ", env!("CARGO_PKG_VERSION"));

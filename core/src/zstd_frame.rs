@@ -11,6 +11,11 @@ use alloc::format;
 const MAGIC: u32 = 0xfd2f_b528;
 const LONGEST_BLOCK: u64 = 128 << 10;
 
+/// Whether a stream that begins so can be zstd: with a frame, or with a skippable one.
+pub fn starts_as_zstd(stored: &[u8]) -> bool {
+    matches!(u32_at(stored, 0), Some(MAGIC | 0x184d_2a50..=0x184d_2a5f))
+}
+
 /// Checks that `stored` is exactly one zstd frame without a dictionary, that it
 /// does not declare another size than `data` bytes, and that its blocks could
 /// hold that much.

@@ -84,7 +84,7 @@ impl TensorWriter {
         let frames_from = if anew { 0 } else { plan.old_bytes() };
         // What is kept is copied as it is stored.
         let old_bytes = kept.as_ref().map_or(plan.old_bytes(), |t| t.totals().0);
-        let file = AtomicFile::create(path)?;
+        let file = AtomicFile::replace(path, old.source.file()?)?;
         progress.start(old_bytes + (plan.data_bytes() - plan.old_bytes()));
         let mut writer = Self::start(file, plan, specs, frames_from)?;
         if anew {

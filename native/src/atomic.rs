@@ -2,6 +2,8 @@
 
 use crate::error::{Error, Result};
 use deathtensors_core::Code;
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -23,8 +25,19 @@ pub(crate) struct AtomicFile {
     target: PathBuf,
     temporary: PathBuf,
     replaces: bool,
+    /// The file that this one was made from, if it may replace no other.
+    only: Option<Original>,
     done: bool,
     behind: Mutex<Behind>,
+}
+
+/// A file that is open, and how it was when that began.
+#[derive(Debug)]
+struct Original {
+    /// Windows replaces no file that is open.
+    #[cfg(unix)]
+    file: File,
+    facts: fs::Metadata,
 }
 
 /// Flushes what is written while more is being written, so that little is left to
@@ -87,6 +100,7 @@ impl AtomicFile {
             target,
             temporary,
             replaces: existing.is_some(),
+            only: None,
             done: false,
             behind: Mutex::default(),
         };
@@ -95,6 +109,20 @@ impl AtomicFile {
                 .set_permissions(facts.permissions())
                 .map_err(|e| out.failed(e))?;
         }
+        Ok(out)
+    }
+
+    /// Starts a file that is made from an open one and takes its place: if by then
+    /// somebody else did, that stays, and [`AtomicFile::commit`] is refused.
+    pub fn replace(path: &Path, file: &File) -> Result<Self> {
+        let fail = |e| Error::io("write", path, e);
+        let facts = file.metadata().map_err(fail)?;
+        let mut out = Self::create(path)?;
+        out.only = Some(Original {
+            #[cfg(unix)]
+            file: file.try_clone().map_err(fail)?,
+            facts,
+        });
         Ok(out)
     }
 
@@ -144,7 +172,10 @@ impl AtomicFile {
         let mut old = None;
         if self.replaces {
             self.flush()?;
-            old = File::open(&self.target).ok();
+            old = hold(&self.target);
+        }
+        if let Some(original) = &self.only {
+            original.hold_still(&self.target)?;
         }
         self.place()?;
         if self.replaces {
@@ -175,6 +206,47 @@ impl AtomicFile {
     }
 }
 
+impl Original {
+    /// Makes sure that the original still stands there, unchanged. Of several that were
+    /// made from it, one gets so far at a time.
+    fn hold_still(&self, target: &Path) -> Result<()> {
+        self.lock();
+        let now = fs::metadata(target).map_err(|e| Error::io("write", target, e))?;
+        if is_same(&self.facts, &now) {
+            return Ok(());
+        }
+        let message =
+            "the file was changed or replaced meanwhile, so nothing was written; try again";
+        Err(Error::new(Code::IoChanged, message).at(target))
+    }
+
+    /// Locks the original until it is closed. A caller may have locked it himself, and
+    /// some systems cannot: what is left then is the moment between looking and renaming.
+    fn lock(&self) {
+        #[cfg(unix)]
+        for _ in 0..100 {
+            match self.file.try_lock() {
+                Err(fs::TryLockError::WouldBlock) => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+/// Whether two looks at a file are at the same one, and nobody wrote to it between them.
+fn is_same(a: &fs::Metadata, b: &fs::Metadata) -> bool {
+    #[cfg(unix)]
+    let same = {
+        use std::os::unix::fs::MetadataExt;
+        (a.dev(), a.ino()) == (b.dev(), b.ino())
+    };
+    #[cfg(not(unix))]
+    let same = a.created().ok() == b.created().ok();
+    same && a.len() == b.len() && a.modified().ok() == b.modified().ok()
+}
+
 /// Files that were put in place, and what stood there before.
 #[derive(Debug, Default)]
 struct Exchange {
@@ -186,7 +258,7 @@ struct Exchange {
 #[derive(Debug)]
 struct Step {
     target: PathBuf,
-    /// Where the old file is now, held open: that locks it.
+    /// Where the old file is now, held open.
     aside: Option<(PathBuf, Option<File>)>,
 }
 
@@ -218,12 +290,8 @@ impl Exchange {
         if regular(target)?.is_none() {
             return Ok(());
         }
-        // A lock tells those who tidy up that somebody cares for it.
-        let old = File::open(target).ok();
-        if let Some(old) = &old {
-            lock(old);
-        }
-        let aside = temporary_name(target);
+        let old = hold(target);
+        let aside = aside_name(target);
         fs::rename(target, &aside).map_err(|e| file.failed(e))?;
         self.steps.push(Step {
             target: target.clone(),
@@ -243,8 +311,19 @@ impl Exchange {
         Ok(())
     }
 
-    /// Forgets what stood there before.
+    /// Forgets what stood there before, also what an exchange left that was killed.
     fn keep(self) {
+        let Some(folder) = self.steps.first().map(|step| folder_of(&step.target)) else {
+            return;
+        };
+        let names = self.steps.iter().filter_map(|step| step.target.file_name());
+        let replaced: HashSet<_> = names.map(OsStr::as_encoded_bytes).collect();
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if original_of(&name).is_some_and(|original| replaced.contains(original)) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
         for step in self.steps {
             if let Some((path, old)) = step.aside {
                 let _ = fs::remove_file(path);
@@ -280,6 +359,12 @@ impl Exchange {
         }
         error
     }
+}
+
+/// The old file, open, to be given back once it is replaced. Elsewhere than on Unix a file
+/// that is open may not be replaced at all.
+fn hold(path: &Path) -> Option<File> {
+    cfg!(unix).then(|| File::open(path).ok()).flatten()
 }
 
 /// Gives an old file back to the system. For a large one that takes a while, which
@@ -348,19 +433,56 @@ fn follow(path: &Path) -> io::Result<PathBuf> {
 
 /// A name beside the target that nothing has. It is short whatever the target's is.
 fn temporary_name(target: &Path) -> PathBuf {
+    target.with_file_name(format!("{PREFIX}{}{SUFFIX}", unique()))
+}
+
+/// The same for what stood at the target. It is never tidied up, since it may be all that
+/// is left of a model, and says what it was, unless that is too long.
+fn aside_name(target: &Path) -> PathBuf {
+    const MOST_BYTES: usize = 180;
+    let mut name = OsString::from(format!("{PREFIX}{}", unique()));
+    if let Some(original) = target.file_name()
+        && original.len() <= MOST_BYTES
+    {
+        name.push(".");
+        name.push(original);
+    }
+    name.push(ASIDE);
+    target.with_file_name(name)
+}
+
+/// What a file that stands aside was called, in the encoding of such names.
+fn original_of(name: &OsStr) -> Option<&[u8]> {
+    let rest = name.as_encoded_bytes().strip_prefix(PREFIX.as_bytes())?;
+    let rest = rest.strip_suffix(ASIDE.as_bytes())?;
+    let at = rest.iter().position(|&byte| byte == b'.')?;
+    let (id, original) = (rest.get(..at)?, rest.get(at + 1..)?);
+    std::str::from_utf8(id)
+        .is_ok_and(is_unique)
+        .then_some(original)
+}
+
+/// Process, count and time.
+fn unique() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let nanos = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |d| d.subsec_nanos());
     let nth = COUNT.fetch_add(1, Ordering::Relaxed);
-    target.with_file_name(format!(
-        "{PREFIX}{:x}-{nth:x}-{nanos:x}{SUFFIX}",
-        std::process::id()
-    ))
+    format!("{:x}-{nth:x}-{nanos:x}", std::process::id())
+}
+
+fn is_unique(text: &str) -> bool {
+    let number = |part: &str| {
+        (1..=16).contains(&part.len())
+            && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    text.split('-').count() == 3 && text.split('-').all(number)
 }
 
 const PREFIX: &str = ".deathtensors-";
 const SUFFIX: &str = ".tmp";
+const ASIDE: &str = ".old";
 
 /// A new file in the target's folder, with the permissions that the process's
 /// umask gives, locked.
@@ -438,14 +560,9 @@ fn tidy(folder: &Path) {
 /// Whether a name is one that [`temporary_name`] makes.
 #[cfg(unix)]
 fn is_temporary(name: &str) -> bool {
-    let number = |part: &str| {
-        (1..=16).contains(&part.len())
-            && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let parts = name
-        .strip_prefix(PREFIX)
-        .and_then(|rest| rest.strip_suffix(SUFFIX));
-    parts.is_some_and(|parts| parts.split('-').count() == 3 && parts.split('-').all(number))
+    let id = name.strip_prefix(PREFIX);
+    id.and_then(|rest| rest.strip_suffix(SUFFIX))
+        .is_some_and(is_unique)
 }
 
 #[cfg(unix)]

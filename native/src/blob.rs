@@ -4,10 +4,11 @@ use crate::codec::Zstd;
 use crate::error::{Error, Result};
 use crate::file::TensorFile;
 use crate::map::{Memory, make_present};
+use crate::remote::BATCH_BYTES;
 use crate::source::memory;
 use deathtensors_core::{
     self as core, Code, Codec, Frame, FrameTable, TableOpening, TableStep, check_expansion,
-    check_frame,
+    check_frame, starts_as_zstd,
 };
 use std::cell::RefCell;
 use std::ops::Range;
@@ -105,6 +106,15 @@ impl TensorFile {
             None => blob.end - blob.start,
         };
         self.afford(wanted.saturating_add(copied))?;
+        if self.source.is_elsewhere() && copied > BATCH_BYTES {
+            // Before gigabytes of something else are brought.
+            let mut first = [0; 4];
+            self.source.copy_into(blob.start, &mut first)?;
+            if !starts_as_zstd(&first) {
+                let what = "the blob is not a zstd stream";
+                return Err(refuse(core::Error::new(Code::FramesDecode, what)));
+            }
+        }
         let stored = self.source.read(&blob)?;
         let mut out = memory(wanted)?;
         // At once and into its place: a stream would set a window aside, as long as the

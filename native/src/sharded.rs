@@ -7,7 +7,7 @@ use crate::writer::{Sealed, TensorWriter, origins};
 use deathtensors_core::digest::Digest;
 use deathtensors_core::shards::{self, Shard, ShardIndex};
 use deathtensors_core::{CANONICAL_EXTENSION, Code, LEGACY_EXTENSION, TensorSpec, WriteOptions};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::Metadata;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -288,7 +288,8 @@ impl ShardedWriter {
     /// tensor would take it beyond `max_shard_bytes`.
     ///
     /// # Errors
-    /// `usage.option` for a limit of 0, `usage.duplicate_name`, and what
+    /// `usage.option` for a limit of 0, `usage.duplicate_name`, `usage.value` for a name
+    /// whose shards would be called as those of another model, and what
     /// [`deathtensors_core::Dtype::nbytes`] refuses.
     pub fn create(
         path: impl AsRef<Path>,
@@ -323,7 +324,7 @@ impl ShardedWriter {
             );
         }
         let ranges = shards::assign(&sizes, max_shard_bytes);
-        Ok(Self {
+        let out = Self {
             path: path.into(),
             origins: origins(&specs),
             specs,
@@ -331,7 +332,9 @@ impl ShardedWriter {
             options,
             ranges,
             sealed: Vec::new(),
-        })
+        };
+        out.check_names()?;
+        Ok(out)
     }
 
     /// Which tensors go into which shard.
@@ -437,20 +440,60 @@ impl ShardedWriter {
 
     fn shard_path(&self, nth: usize) -> PathBuf {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        let known = [CANONICAL_EXTENSION, LEGACY_EXTENSION];
-        let at = name.len().saturating_sub(
-            known
-                .iter()
-                .find(|e| name.to_ascii_lowercase().ends_with(**e))
-                .map_or(0, |e| e.len()),
-        );
-        let (stem, extension) = name.split_at_checked(at).unwrap_or((&name, ""));
-        let extension = if extension.is_empty() {
-            CANONICAL_EXTENSION
-        } else {
-            extension
+        let (stem, extension) = split_extension(&name);
+        let extension = match extension {
+            "" => CANONICAL_EXTENSION,
+            extension => extension,
         };
         self.path
             .with_file_name(shards::shard_name(stem, nth, self.ranges.len(), extension))
     }
+
+    /// Refuses names that would be those of another model's shards: of names that are not
+    /// Unicode, all that is not is one character in an index; and `m` and `m.deathtensors`
+    /// call their shards the same.
+    fn check_names(&self) -> Result<()> {
+        let refuse = |message: String| Err(Error::new(Code::UsageValue, message).at(&self.path));
+        let Some(name) = self.path.file_name().and_then(|name| name.to_str()) else {
+            return refuse(
+                "the name of a model in several files must be Unicode, since its index names them"
+                    .into(),
+            );
+        };
+        let other = match split_extension(name) {
+            (stem, CANONICAL_EXTENSION) => self.path.with_file_name(stem),
+            (stem, "") => self
+                .path
+                .with_file_name(format!("{stem}{CANONICAL_EXTENSION}")),
+            _ => return Ok(()),
+        };
+        let place = |path: &Path| path.canonicalize().ok();
+        if place(&other).is_none() || place(&other) == place(&self.path) {
+            return Ok(());
+        }
+        let Ok(file) = TensorFile::open(&other) else {
+            return Ok(());
+        };
+        let Ok(index) = ShardIndex::parse(file.header(), &Default::default()) else {
+            return Ok(());
+        };
+        let mine: HashSet<_> = (0..self.ranges.len()).map(|n| self.shard_path(n)).collect();
+        let taken = |shard: &Shard| mine.contains(&self.path.with_file_name(&shard.path));
+        match index.shards.iter().any(taken) {
+            true => refuse(format!(
+                "its shards would replace those of '{}'; choose another name",
+                other.display()
+            )),
+            false => Ok(()),
+        }
+    }
+}
+
+/// What comes before an extension of ours, and the extension.
+fn split_extension(name: &str) -> (&str, &str) {
+    let lower = name.to_ascii_lowercase();
+    let known = [CANONICAL_EXTENSION, LEGACY_EXTENSION];
+    let found = known.iter().find(|extension| lower.ends_with(**extension));
+    let at = name.len() - found.map_or(0, |extension| extension.len());
+    name.split_at_checked(at).unwrap_or((name, ""))
 }

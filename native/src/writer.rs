@@ -292,13 +292,14 @@ impl TensorWriter {
         let mut out = &self.file.file;
         out.seek(SeekFrom::Start(0)).map_err(failed)?;
         out.write_all(&head).map_err(failed)?;
-        out.seek(SeekFrom::End(0)).map_err(failed)?;
         if self.plan.options().checksum {
             let end = self.file.file.metadata().map_err(failed)?.len();
             let mut hasher = Sha256::new();
             hash_file(&self.file.file, core::PREFIX_BYTES..end, &mut hasher).map_err(failed)?;
             self.sink.footer = Some(hasher);
         }
+        // Last, since a read by position moves the file's own on Windows.
+        out.seek(SeekFrom::End(0)).map_err(failed)?;
         Ok(self.plan.root())
     }
 

@@ -140,7 +140,7 @@ class Schema:
             # A tensor that is nowhere is missing from the index.
             shard = reader.which_shard(name) if name in reader else ""
             by_shard.setdefault(shard, []).append(name)
-        parts = [(reader._open_index()._raw, self._compiled(by_shard.get("", [])))]
+        parts = [(reader._open_index(), self._compiled(by_shard.get("", [])))]
         for index, shard in enumerate(reader._raw.shard_names()):
             parts.append((reader._raw.shard(index), self._compiled(by_shard.get(shard, []))))
         return parts

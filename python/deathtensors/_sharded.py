@@ -148,8 +148,9 @@ class ShardedReader(Reader):
             None where any carries nothing to check by; and files, the report of each
             by its file name.
         """
-        with self._open_index() as index:
-            reports = {os.path.basename(self.index_path): index.verify_report()}
+        index = self._open_index()
+        reports = {os.path.basename(self.index_path): index.verify()}
+        index.close()
         for name, file in zip(self._raw.shard_names(), self._files()):
             reports[name] = file.verify(progress=progress)
         parts = list(reports.values())
@@ -161,11 +162,12 @@ class ShardedReader(Reader):
             "files": reports,
         }
 
-    def _open_index(self) -> DtFile:
-        """The index as a file of its own."""
-        if self._home is None:
-            raise cannot_travel(self.index_path)
-        return DtFile(self._home, limits=self._options[3], remote=self._remote)
+    def _open_index(self) -> File:
+        """The index as a file of its own: the very one that was opened, where it is remote."""
+        limits = self._options[3]
+        if self._transfers:
+            return _deathtensors.File.remote(ranges(self._transfers[0]), limits=limits)
+        return _deathtensors.File(os.fspath(cast("StrPath", self._home)), limits=limits)
 
     def __repr__(self) -> str:
         tensors = plural(len(self), "tensor")

@@ -111,6 +111,12 @@ def extract(folder: str, generation: int) -> None:
         dt._deathtensors.copy_tensors(target, parts, {})
 
 
+def save_elsewhere(folder: str, generation: int) -> None:
+    """Another file in the same folder, which is gone afterwards."""
+    dt.save(f"{folder}/elsewhere.deathtensors", frames(generation))
+    os.remove(f"{folder}/elsewhere.deathtensors")
+
+
 SHORT, LONG = 200 * KIBIBYTE, 4500 * KIBIBYTE
 #: Each writes generation 0 or 1 of what it writes.
 JOBS: dict[str, Callable[[str, int], None]] = {
@@ -118,6 +124,7 @@ JOBS: dict[str, Callable[[str, int], None]] = {
     "save, compressed": save(compress=True),
     "save, footer and digests": save(checksum=True, digests=True),
     "save, large": save_large,
+    "save elsewhere": save_elsewhere,
     "append": append(),
     "append, compressed": append(compress=True),
     "append, footer and digests": append(checksum=True, digests=True),

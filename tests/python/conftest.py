@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, configuration, settings
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "vectors"), str(HERE.parent)]
+sys.path[:0] = [str(HERE), *(str(HERE.parent / name) for name in ("vectors", "tools", ""))]
 
 import fuzzing  # noqa: E402
 import peers  # noqa: E402

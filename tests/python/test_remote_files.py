@@ -82,6 +82,17 @@ def test_a_schema_meets_a_sharded_model(web: Web, tmp_path: Path) -> None:
         assert "gone" in line
 
 
+def test_a_sharded_model_of_a_web_server_is_verified(web: Web, tmp_path: Path) -> None:
+    index = tmp_path / "s.deathtensors"
+    for path in (index, *map(Path, dt.save_sharded(index, _tensors(), digests=True))):
+        web.files[f"/{path.name}"] = path.read_bytes()
+    # Without an ETag nothing but the open file says which content it is.
+    web.etags = dict.fromkeys(web.files)
+    with dt.open_sharded(f"{web.url}/s.deathtensors") as model:
+        assert model.verify()
+        assert next(iter(model.verify_report()["files"])) == "s.deathtensors"
+
+
 @pytest.mark.parametrize("kind", ["web", "object", "real file", "fsspec memory", "fsspec file"])
 def test_wherever_it_is(web: Web, path: Path, kind: str) -> None:
     import fsspec

@@ -115,6 +115,8 @@ def test_long_work_lets_other_threads_run(tmp_path: Path) -> None:
             lambda: dt.save(path, values, compress=True, compress_level=9, checksum=True),
             lambda: dt.open(path, verify=True).close(),
             lambda: dt.open(path).all_stats(),
+            lambda: dt.open(path).get_tensors(framework="numpy"),
+            lambda: [dt.open(path).get_bytes(f"t{i}") for i in range(4)],
             lambda: dt.diff(path, path, compare_bytes=True),
         ):
             before, started = ticks[0], time.perf_counter()

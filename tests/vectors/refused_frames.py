@@ -48,6 +48,7 @@ def frames() -> Iterator[Vector]:
     yield table("count_max", "2^32 - 1 frames", seek_table(sizes, count=(1 << 32) - 1))
     yield table("count_zero", "no frames, yet entries", seek_table(sizes, count=0))
     yield table("frame_size", "a skippable frame of another size", seek_table(sizes, frame_size=24))
+    yield table("entry_empty", "a frame of no bytes", seek_table([*sizes, (0, 0)]))
     yield table("magic", "another kind of skippable frame", seek_table(sizes, nibble=0xD))
     yield refuse(
         "table_cut_front",

@@ -1,6 +1,6 @@
 import type { Model } from "./engine/face.ts";
 import type { Pool } from "./engine/pool.ts";
-import { throwIfAborted } from "./errors.ts";
+import { TensorFileError, throwIfAborted } from "./errors.ts";
 import { checkMemory } from "./limits.ts";
 import type { Lease, Range, Ranges } from "./ranges.ts";
 import { LONGEST } from "./ranges.ts";
@@ -10,6 +10,14 @@ const JOB_STORED = 1 << 20;
 const JOB_DATA = 4 << 20;
 /** A job this small is not worth a worker. */
 const LITTLE = 64 << 10;
+/** Of a frame or blob longer than this, the beginning is looked at before the rest is fetched. */
+const LONG = 8 << 20;
+const BEGINNING = 64 << 10;
+/** The longest array in the module, whose addresses have 32 bits, and what all may take. */
+const LONGEST_ARRAY = 2 ** 31 - 1;
+const MODULE_BYTES = 3 * 2 ** 30;
+/** What works ahead of the one that is waited for may hold together, once decoded. */
+const AHEAD_DATA = 256 << 20;
 /** A blob without a table is kept once it is decoded, if it is no longer than this. */
 const KEPT_WHOLE = 256 << 20;
 
@@ -97,7 +105,9 @@ export class Data {
   async #readTable(signal?: AbortSignal): Promise<void> {
     for (let need = this.#model.tableNeed(); need; need = this.#model.tableNeed()) {
       const [start, end] = need;
-      this.#model.tableFeed(start, await this.#ranges.read(start, end, signal));
+      // What is made of it is twice as long.
+      if (end - start > LONG) checkModule(end - start, 2 * (end - start));
+      this.#model.tableFeed(start, await this.#readLong([start, end], "frames.table", signal));
     }
   }
 
@@ -156,6 +166,21 @@ export class Data {
     return whole ?? new Uint8Array();
   }
 
+  /** The file's own bytes: of many, the beginning first, and no more if it is not zstd's. */
+  async #readLong([start, end]: Range, code: string, signal?: AbortSignal): Promise<Uint8Array> {
+    if (end - start <= LONG) return this.#ranges.read(start, end, signal);
+    const beginning = await this.#ranges.read(start, start + BEGINNING, signal);
+    checkMagic(beginning, code);
+    const whole = new Uint8Array(end - start);
+    whole.set(beginning);
+    let filled = beginning.byteLength;
+    for await (const piece of this.stored([start + filled, end], signal)) {
+      whole.set(piece, filled);
+      filled += piece.byteLength;
+    }
+    return whole;
+  }
+
   #plan([start, end]: Range): Piece[] {
     if (start === end) return [];
     const flat = this.#model.plan(start, end);
@@ -186,18 +211,30 @@ export class Data {
     watch?: Watch,
   ): AsyncGenerator<Uint8Array> {
     const works = arrange(pieces);
-    const ahead: Promise<Done>[] = [];
+    const ahead: { done: Promise<Done>; data: number }[] = [];
     const leases = new Set<Lease>();
     let next = 0;
+    let held = 0;
+    // Long ones wait for their turn, since each may take much memory.
+    const mayStart = ({ pieces: [first], dataBytes }: Work) =>
+      ahead.length === 0 ||
+      (!isLong(first) && ahead.length < this.#pool.size * 2 + 2 && held + dataBytes <= AHEAD_DATA);
     try {
       while (next < works.length || ahead.length > 0) {
-        while (next < works.length && ahead.length < this.#pool.size * 2 + 2) {
-          const result = this.#work(works[next++], leases, watch !== undefined, signal);
+        while (next < works.length && mayStart(works[next])) {
+          const work = works[next++];
+          const watched = watch !== undefined;
+          const done = isLong(work.pieces[0])
+            ? this.#long(work.pieces[0], watched, signal)
+            : this.#work(work, leases, watched, signal);
           // It may fail before its turn to be waited for has come.
-          result.catch(() => {});
-          ahead.push(result);
+          done.catch(() => {});
+          ahead.push({ done, data: work.dataBytes });
+          held += work.dataBytes;
         }
-        const { bytes, stored, start } = await (ahead.shift() as Promise<Done>);
+        const { bytes, stored, start } = await ahead[0].done;
+        held -= ahead[0].data;
+        ahead.shift();
         if (stored) await watch?.(start, stored);
         yield bytes;
       }
@@ -214,9 +251,6 @@ export class Data {
   ): Promise<Done> {
     const [first] = pieces;
     const start = first.file[0];
-    if (first.stored === Stored.Whole && this.#whole) {
-      return { start, bytes: this.#whole.slice(first.skip, first.skip + first.take) };
-    }
     batch.lease ??= this.#ranges.want(batch.ranges, signal);
     const { lease } = batch;
     leases.add(lease);
@@ -230,15 +264,32 @@ export class Data {
     }
   }
 
+  /** A frame that is stored in many bytes, or a blob without a table. */
+  async #long(piece: Piece, watched: boolean, signal?: AbortSignal): Promise<Done> {
+    const { file, stored: how, dataBytes, skip, take } = piece;
+    const [start, end] = file;
+    const part = (whole: Uint8Array) => compact([piece], whole.slice(skip, skip + take));
+    if (how === Stored.Whole && this.#whole && !watched) {
+      return { start, bytes: part(this.#whole) };
+    }
+    if (end - start > LONG) {
+      checkModule(end - start, dataBytes);
+      checkMemory(end - start, this.most);
+    }
+    const bytes = await this.#readLong(file, "frames.decode", signal);
+    // A copy, since decoding gives the bytes away.
+    const stored = watched ? bytes.slice() : undefined;
+    if (how === Stored.Frame) {
+      return { start, stored, bytes: await this.#decode([piece], start, bytes, signal) };
+    }
+    const whole = await this.#pool.run({ op: "whole", bytes, dataBytes }, signal);
+    if (whole.byteLength <= KEPT_WHOLE) this.#whole = whole;
+    return { start, stored, bytes: part(whole) };
+  }
+
   async #decode(pieces: readonly Piece[], start: number, bytes: Uint8Array, signal?: AbortSignal) {
     const [first] = pieces;
     if (first.stored === Stored.Plain) return bytes;
-    if (first.stored === Stored.Whole) {
-      const { dataBytes } = first;
-      const whole = await this.#pool.run({ op: "whole", bytes, dataBytes }, signal);
-      if (whole.byteLength <= KEPT_WHOLE) this.#whole = whole;
-      return whole.slice(first.skip, first.skip + first.take);
-    }
     const frames = Float64Array.from(
       pieces.flatMap(({ file, dataBytes, skip, take }) => [
         file[0] - start,
@@ -257,12 +308,37 @@ export class Data {
 
 /** Takes a later part of the same frame along with an earlier one, so that it is decoded once. */
 function merge(last: Piece, next: Piece): boolean {
-  if (last.stored !== Stored.Frame || last.file[0] !== next.file[0]) return false;
+  if (last.stored === Stored.Plain || last.file[0] !== next.file[0]) return false;
   if (next.skip < last.skip + last.take) return false;
   last.parts ??= [[0, last.take]];
   last.take = next.skip + next.take - last.skip;
   last.parts.push([last.take - next.take, last.take]);
   return true;
+}
+
+function isLong({ stored, file: [start, end] }: Piece): boolean {
+  return stored === Stored.Whole || (stored === Stored.Frame && end - start > LONG);
+}
+
+/** Refuses what cannot be in the module's memory at once, before any of it is fetched. */
+function checkModule(taken: number, made: number): void {
+  if (taken + made <= MODULE_BYTES && Math.max(taken, made) <= LONGEST_ARRAY) return;
+  throw new TensorFileError({
+    code: "limit.memory",
+    message: "this does not fit into the memory that WebAssembly has",
+    expected: `at most ${LONGEST_ARRAY} bytes, and ${MODULE_BYTES} together`,
+    found: `${taken} bytes stored and ${made} made of them`,
+  });
+}
+
+/** Refuses what does not begin as a frame of zstd, or one to skip; the core looks at the rest. */
+function checkMagic({ buffer, byteOffset }: Uint8Array, code: string): void {
+  const magic = new DataView(buffer, byteOffset).getUint32(0, true);
+  if (magic === 0xfd2fb528 || magic >>> 4 === 0x184d2a5) return;
+  throw new TensorFileError({
+    code,
+    message: "this is not zstd: it has another magic",
+  });
 }
 
 /** Whether more is decoded than is wanted, or kept. */
@@ -294,13 +370,18 @@ function plain(file: Range): Piece {
 /** Divides pieces into works of a sensible size, and those into batches. */
 function arrange(pieces: readonly Piece[]): Work[] {
   const works: Work[] = [];
-  let batch: Batch = { ranges: [], bytes: 0, works: 0 };
+  let batch = noBatch();
   for (const piece of pieces) {
     for (const part of cut(piece)) {
       const bytes = part.file[1] - part.file[0];
+      if (isLong(part)) {
+        // It is fetched by itself.
+        works.push({ pieces: [part], dataBytes: part.dataBytes, batch: noBatch() });
+        continue;
+      }
       const last = works.at(-1);
       if (batch.bytes > 0 && batch.bytes + bytes > LONGEST) {
-        batch = { ranges: [], bytes: 0, works: 0 };
+        batch = noBatch();
       }
       batch.ranges.push(part.file);
       batch.bytes += bytes;
@@ -314,6 +395,10 @@ function arrange(pieces: readonly Piece[]): Work[] {
     }
   }
   return works;
+}
+
+function noBatch(): Batch {
+  return { ranges: [], bytes: 0, works: 0 };
 }
 
 /** A long plain piece in parts. */

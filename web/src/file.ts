@@ -30,7 +30,7 @@ import type {
 } from "./types.ts";
 import { verify } from "./verify.ts";
 import { version } from "./version.ts";
-import { readWindow } from "./window.ts";
+import { checkWindow, readWindow } from "./window.ts";
 
 export type As = ReadOptions & { as?: "float32" | "bytes" };
 
@@ -95,8 +95,9 @@ export class OpenFile extends Listed implements TensorFile {
 
   getWindow(name: string, request: WindowRequest): Promise<Window> {
     return this.#use(name, async () => {
-      await this.#vouch(this.info(name), request.signal);
-      return readWindow(this.#inside, name, request);
+      const wanted = checkWindow(request);
+      await this.#vouch(this.info(name), wanted.signal);
+      return readWindow(this.#inside, name, wanted);
     });
   }
 

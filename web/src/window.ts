@@ -1,3 +1,4 @@
+import { usage } from "./errors.ts";
 import { type Inside, pairs } from "./inside.ts";
 import { exactIntegers } from "./integers.ts";
 import type { Span, Window, WindowRequest } from "./types.ts";
@@ -29,6 +30,26 @@ export async function readWindow(
   } finally {
     plan.free();
   }
+}
+
+/** Refuses what is no request, or would turn into other integers on its way to the core. */
+export function checkWindow(request: WindowRequest): WindowRequest {
+  const { axes, index, rows, columns } = (request ?? {}) as Partial<WindowRequest>;
+  for (const [what, span] of Object.entries({ rows, columns })) {
+    const { start, count, step = 1 } = (span ?? {}) as Partial<Span>;
+    checkPlaces([start, count, step], what, "{ start, count, step? }");
+  }
+  if (axes !== undefined) checkPlaces(axes, "axes", "two axes");
+  if (index !== undefined) checkPlaces(index, "index", "a place on every axis");
+  return request;
+}
+
+function checkPlaces(numbers: unknown, what: string, expected: string): void {
+  const isPlace = (number: unknown) => Number.isSafeInteger(number) && (number as number) >= 0;
+  const isList = Array.isArray(numbers) || ArrayBuffer.isView(numbers);
+  if (isList && Array.from(numbers as ArrayLike<unknown>).every(isPlace)) return;
+  const message = `the ${what} of a window must be integers that are not negative`;
+  throw usage("option", message, { expected });
 }
 
 function flat({ start, count, step = 1 }: Span): Float64Array {

@@ -1,9 +1,13 @@
 /** Values and shapes at the ends of what there can be. */
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { constants } from "node:fs";
+import { mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { suite, test } from "node:test";
 import { openTensorFile } from "../dist/index.js";
-import { safetensors } from "./files.js";
+import { safetensors, shardIndex } from "./files.js";
+import { refusal } from "./support.js";
 
 async function opened(tensors, use) {
   const file = await openTensorFile(safetensors(tensors));
@@ -119,4 +123,71 @@ test("an empty tensor is read whatever the seek table is like, and verify looks 
   );
   assert.equal(verified, false);
   file.close();
+});
+
+test("a window without sound rows, columns, axes or index is misuse", () =>
+  opened([["a", "F32", [2, 3], new Float32Array(6)]], async (file) => {
+    const all = { start: 0, count: 2 };
+    const both = { rows: all, columns: all };
+    assert.equal((await file.getWindow("a", both)).values.length, 4);
+    const wrong = [
+      {},
+      { rows: all },
+      { columns: all },
+      { rows: null, columns: all },
+      { rows: {}, columns: all },
+      { rows: all, columns: { start: "0", count: 1 } },
+      { rows: all, columns: { start: 0, count: 1.5 } },
+      { rows: all, columns: { start: -1, count: 1 } },
+      { ...both, axes: 1 },
+      { ...both, axes: [0.5, 1] },
+      { ...both, axes: [-1, 0] },
+      { ...both, index: "00" },
+      { ...both, index: [undefined, 0] },
+    ];
+    for (const request of [undefined, null, ...wrong]) {
+      const { code, message } = await refusal(() => file.getWindow("a", request));
+      assert.equal(code, "usage.option", `${JSON.stringify(request)}: ${message}`);
+    }
+  }));
+
+suite("pipes and devices", () => {
+  /** Runs `use` on a pipe that nobody writes to, and tells whether somebody had to. */
+  async function withPipe(use) {
+    const folder = await mkdtemp(`${tmpdir()}/pipe-`);
+    const pipe = `${folder}/pipe.safetensors`;
+    execFileSync("mkfifo", [pipe]);
+    let waited = false;
+    // Who waits for a writer is given one, since nothing else would end the wait.
+    const timer = setTimeout(async () => {
+      waited = true;
+      await (await open(pipe, constants.O_RDWR | constants.O_NONBLOCK)).close();
+    }, 3000);
+    try {
+      await use(folder, pipe);
+    } finally {
+      clearTimeout(timer);
+      await rm(folder, { recursive: true });
+    }
+    assert.equal(waited, false, "it waited for a writer");
+  }
+
+  const refused = async (path, words) => {
+    const { code, message } = await refusal(() => openTensorFile(path));
+    assert.deepEqual([code, words.test(message)], ["io.failed", true], message);
+  };
+
+  test("are refused without waiting for them", () =>
+    withPipe(async (folder, pipe) => {
+      await refused(pipe, /it is not a regular file/);
+      await refused("/dev/zero", /it is not a regular file/);
+      await refused(folder, /it is not a regular file/);
+    }));
+
+  test("so are shards", () =>
+    withPipe(async (folder) => {
+      const index = `${folder}/model.safetensors.index.json`;
+      await writeFile(index, shardIndex([["pipe.safetensors", ["a"]]]));
+      await refused(index, /shard "pipe.safetensors": .*it is not a regular file/);
+    }));
 });

@@ -176,6 +176,51 @@ suite("names", () => {
     assert.equal(visibleName("  "), "\\u{20}\\u{20}");
     assert.equal(visibleName("a b"), "a b");
   });
+
+  test("hide nothing, of all of Unicode", () => {
+    // Cc, Cf, Zl, Zp, Cs and Default_Ignorable_Code_Point of Unicode 15, as first and last.
+    const hidden = [
+      [0x0, 0x1f],
+      [0x7f, 0x9f],
+      [0xad, 0xad],
+      [0x34f, 0x34f],
+      [0x600, 0x605],
+      [0x61c, 0x61c],
+      [0x6dd, 0x6dd],
+      [0x70f, 0x70f],
+      [0x890, 0x891],
+      [0x8e2, 0x8e2],
+      [0x115f, 0x1160],
+      [0x17b4, 0x17b5],
+      [0x180b, 0x180f],
+      [0x200b, 0x200f],
+      [0x2028, 0x202e],
+      [0x2060, 0x206f],
+      [0x3164, 0x3164],
+      [0xd800, 0xdfff],
+      [0xfe00, 0xfe0f],
+      [0xfeff, 0xfeff],
+      [0xffa0, 0xffa0],
+      [0xfff0, 0xfffb],
+      [0x110bd, 0x110bd],
+      [0x110cd, 0x110cd],
+      [0x13430, 0x1343f],
+      [0x1bca0, 0x1bca3],
+      [0x1d173, 0x1d17a],
+      [0xe0000, 0xe0fff],
+    ];
+    const { visible, visibleName, visibleLines } = logic;
+    for (let point = 0; point <= 0x10ffff; point++) {
+      const text = `a${String.fromCodePoint(point)}b`;
+      const isHidden = hidden.some(([first, last]) => first <= point && point <= last);
+      const wanted = isHidden ? `a\\u{${point.toString(16)}}b` : text;
+      const line = point === 9 || point === 10 ? text : wanted;
+      // Not by assert, which would take minutes for so many.
+      if (visible(text) !== wanted || visibleName(text) !== wanted || visibleLines(text) !== line) {
+        assert.fail(`U+${point.toString(16)} is shown as ${JSON.stringify(visible(text))}`);
+      }
+    }
+  });
 });
 
 suite("numbers", () => {

@@ -350,3 +350,76 @@ fn many_appends_are_the_same_tensors_as_one_save() {
         assert_eq!(file.header().root().is_some(), with.digests);
     }
 }
+
+/// Whoever finishes second would undo what the first did.
+#[test]
+fn of_two_at_once_the_second_is_refused_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.deathtensors");
+    for compress in [false, true] {
+        let with = With {
+            compress,
+            ..With::PLAIN
+        };
+        old().write(&path, &with.options());
+        let begin = |name: &str| {
+            let specs = [TensorSpec::new(name, Dtype::U8, [4])];
+            let options = AppendOptions::default();
+            let mut writer =
+                TensorWriter::append(&path, &specs, &BTreeMap::new(), &options, &mut ()).unwrap();
+            writer.push(&[1; 4]).unwrap();
+            writer
+        };
+        let (first, second) = (begin("first"), begin("second"));
+        first.finish().unwrap();
+        let written = fs::read(&path).unwrap();
+        refused(second.finish(), Code::IoChanged);
+        assert_eq!(fs::read(&path).unwrap(), written);
+        assert_eq!(names_in(folder.path()), ["m.deathtensors"]);
+        // A file that somebody saved meanwhile stays too.
+        let late = begin("late");
+        new().write(&path, &With::PLAIN.options());
+        let written = fs::read(&path).unwrap();
+        refused(late.finish(), Code::IoChanged);
+        assert_eq!(fs::read(&path).unwrap(), written);
+    }
+}
+
+#[test]
+fn what_many_threads_append_is_there_or_was_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.deathtensors");
+    old().write(&path, &With::PLAIN.options());
+    let done = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (path, done) = (&path, &done);
+            scope.spawn(move || {
+                for nth in 0..10 {
+                    let name = format!("{thread}.{nth}");
+                    let specs = [TensorSpec::new(&name, Dtype::U8, [4])];
+                    let options = AppendOptions::default();
+                    let appended =
+                        TensorWriter::append(path, &specs, &BTreeMap::new(), &options, &mut ())
+                            .and_then(|mut writer| {
+                                writer.push(&[1; 4])?;
+                                writer.finish()
+                            });
+                    match appended {
+                        Ok(_) => done.lock().unwrap().push(name),
+                        Err(error) => assert_eq!(error.code(), Code::IoChanged, "{error}"),
+                    }
+                }
+            });
+        }
+    });
+    let done = done.into_inner().unwrap();
+    assert!(!done.is_empty());
+    let file = TensorFile::open(&path).unwrap();
+    let there = file.header().tensors().filter(|t| t.name.contains('.'));
+    let mut there: Vec<_> = there.map(|t| t.name.to_string()).collect();
+    let mut wanted = done;
+    there.sort();
+    wanted.sort();
+    assert_eq!(there, wanted);
+}

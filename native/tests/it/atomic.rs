@@ -1,9 +1,8 @@
 //! A file appears whole or not at all, with the right mode, in the right place.
 
 use crate::support::{Model, With, names_in, refused};
-use deathtensors::{AppendOptions, Code, Dtype, TensorFile, TensorWriter};
+use deathtensors::{Code, Dtype, TensorFile, TensorWriter};
 use std::fs;
-use std::path::Path;
 
 fn model() -> Model {
     Model::default()
@@ -110,7 +109,7 @@ fn what_no_file_may_hold_is_refused_before_anything_is_written() {
 }
 
 #[cfg(unix)]
-fn mode(path: &Path) -> u32 {
+fn mode(path: &std::path::Path) -> u32 {
     use std::os::unix::fs::PermissionsExt;
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
@@ -118,6 +117,7 @@ fn mode(path: &Path) -> u32 {
 #[cfg(unix)]
 #[test]
 fn a_new_file_has_the_mode_of_any_new_file_and_an_old_one_keeps_its_own() {
+    use deathtensors::AppendOptions;
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.deathtensors");
@@ -143,6 +143,7 @@ fn a_new_file_has_the_mode_of_any_new_file_and_an_old_one_keeps_its_own() {
 #[cfg(unix)]
 #[test]
 fn symbolic_links_are_written_through() {
+    use deathtensors::AppendOptions;
     use std::os::unix::fs::symlink;
     let folder = tempfile::tempdir().unwrap();
     let (here, there) = (folder.path().join("here"), folder.path().join("there"));

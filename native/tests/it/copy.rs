@@ -126,6 +126,8 @@ fn parts_of_many_files_keep_their_ties_and_take_new_names() {
     refused(refusal, Code::TensorNotFound);
 }
 
+// Windows lets nobody change a file that is open here.
+#[cfg(not(windows))]
 #[test]
 fn a_file_can_be_copied_over_itself() {
     let folder = tempfile::tempdir().unwrap();

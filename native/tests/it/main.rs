@@ -19,4 +19,5 @@ mod sharded;
 mod support;
 mod threads;
 mod together;
+mod vectors;
 mod verify;

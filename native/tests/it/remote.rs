@@ -415,3 +415,34 @@ fn safetensors_are_converted_without_being_stored() {
         assert_eq!(*file.read("large").unwrap(), *all[0].1);
     }
 }
+
+/// A blob that is no zstd stream is refused before all of it is brought.
+#[test]
+fn gigabytes_of_something_else_are_not_brought() {
+    #[derive(Debug)]
+    struct Zeros(Vec<u8>, Mutex<u64>);
+    const LEN: u64 = 1 << 40;
+    impl RangeSource for Zeros {
+        fn len(&self) -> u64 {
+            LEN
+        }
+
+        fn fetch(&self, ranges: &[Range<u64>]) -> Result<Vec<Piece>> {
+            let piece = |range: &Range<u64>| {
+                *self.1.lock().unwrap() += range.end - range.start;
+                let byte = |at| self.0.get(at as usize).copied().unwrap_or(0);
+                Box::new(range.clone().map(byte).collect::<Vec<_>>()) as Piece
+            };
+            Ok(ranges.iter().map(piece).collect())
+        }
+    }
+    let tensor = format!(r#""a":{{"dtype":"U8","shape":[{LEN}],"data_offsets":[0,{LEN}]}}"#);
+    let head = crate::support::file(&tensor, crate::support::COMPRESSED, &[]);
+    let source = Arc::new(Zeros(head, Mutex::default()));
+    let file =
+        TensorFile::open_ranges("elsewhere", source.clone(), &OpenOptions::default()).unwrap();
+    let error = file.read_rows("a", 0, 4).unwrap_err();
+    assert_eq!(error.code(), Code::FramesDecode);
+    // The head, and where a seek table would be.
+    assert!(*source.1.lock().unwrap() <= 5 << 20);
+}

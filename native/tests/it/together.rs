@@ -1,9 +1,8 @@
 //! Many tensors read at once.
 
-use crate::support::{Model, With, backend, noise, refused, until};
+use crate::support::{Model, With, backend, flip, noise, refused, until};
 use deathtensors::{Backend, Code, Dtype, OpenOptions, TensorFile};
 use std::fs;
-use std::os::unix::fs::FileExt;
 
 /// Tensors that share frames, that fill many, that are empty, and tied ones.
 fn model() -> Model {
@@ -76,14 +75,7 @@ fn what_is_wrong_names_its_tensor() {
             None => file.catalogue().locate(data).unwrap().start,
         };
         drop(file);
-        let raw = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&path)
-            .unwrap();
-        let mut byte = [0];
-        raw.read_exact_at(&mut byte, at).unwrap();
-        raw.write_all_at(&[byte[0] ^ 1], at).unwrap();
+        flip(&path, at);
         let mut options = OpenOptions::default();
         options.root = Some(root);
         let file = TensorFile::open_with(&path, &options).unwrap();

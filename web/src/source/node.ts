@@ -1,3 +1,4 @@
+import type { Stats } from "node:fs";
 import { TensorFileError, throwIfAborted } from "../errors.ts";
 import type { Feed } from "./feed.ts";
 
@@ -19,14 +20,17 @@ export function nodeModule<T>(name: string): Promise<T> {
 /** A file on disk. It is held open until `close`. */
 export async function nodeFeed(path: string): Promise<Feed & { close(): void }> {
   const fs = await nodeModule<typeof import("node:fs/promises")>("fs/promises");
-  const file = await fs.open(path).catch((error) => {
+  const { O_RDONLY, O_NONBLOCK = 0 } = fs.constants;
+  const failed = (error: NodeJS.ErrnoException) => {
     throw osError(path, error);
-  });
+  };
+  // Before it is opened, since opening a pipe waits for a writer and a device may act upon it.
+  checkRegular(path, await fs.stat(path).catch(failed));
+  // Nor may a pipe that has taken its place by now make this wait.
+  const file = await fs.open(path, O_RDONLY | O_NONBLOCK).catch(failed);
   try {
     const before = await file.stat();
-    if (!before.isFile()) {
-      throw new TensorFileError({ code: "io.failed", message: `not a regular file: ${path}` });
-    }
+    checkRegular(path, before);
     return {
       name: path.replace(/^.*[\\/]/, ""),
       byteLength: before.size,
@@ -65,6 +69,14 @@ export async function nodeFeed(path: string): Promise<Feed & { close(): void }> 
     await file.close();
     throw error;
   }
+}
+
+function checkRegular(path: string, found: Stats): void {
+  if (found.isFile()) return;
+  throw new TensorFileError({
+    code: "io.failed",
+    message: `${path} cannot be read: it is not a regular file`,
+  });
 }
 
 /** The path of a file beside another. */

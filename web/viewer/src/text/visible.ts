@@ -1,9 +1,8 @@
 /** Names and metadata come from strangers. They are only ever shown as text, through here. */
 
-// Controls, bidi marks and overrides, invisible joiners, separators, the byte order mark, tags,
-// and surrogates that stand alone.
-const HIDDEN =
-  /[\p{Cc}\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]|\p{Cs}/gu;
+// What is not seen, or changes the direction or the lines of the rest: Unicode's categories Cc,
+// Cf, Zl and Zp, its Default_Ignorable_Code_Point, and surrogates that stand alone.
+const HIDDEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Default_Ignorable_Code_Point}]/gu;
 
 function written(character: string): string {
   return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;

@@ -167,7 +167,7 @@ class ShardedReader(Reader):
         limits = self._options[3]
         if self._transfers:
             return _deathtensors.File.remote(ranges(self._transfers[0]), limits=limits)
-        return _deathtensors.File(cast(str, self._home), limits=limits)
+        return _deathtensors.File(os.fspath(cast("StrPath", self._home)), limits=limits)
 
     def __repr__(self) -> str:
         tensors = plural(len(self), "tensor")

@@ -34,10 +34,8 @@ build() {
   npm pack --silent --ignore-scripts --pack-destination artifacts ./web
 }
 
-for name in one another/place; do
-  copy "$out/$name"
-  (build "$out/$name")
-done
+for name in one another/place; do copy "$out/$name"; done
+for name in one another/place; do (build "$out/$name"); done
 
 python=${PYTHON:-python3}
 for name in one another/place; do

@@ -151,6 +151,27 @@ test("a window without sound rows, columns, axes or index is misuse", () =>
     }
   }));
 
+test("errors show names from files as text", async () => {
+  const folder = await mkdtemp(`${tmpdir()}/names-`);
+  try {
+    const shard = "a\u202eb\u061cc.safetensors";
+    const index = `${folder}/model.safetensors.index.json`;
+    const shown = /a\\u\{202e\}b\\u\{61c\}c\.safetensors/;
+    await writeFile(index, shardIndex([[shard, ["a"]]]));
+    const absent = await refusal(() => openTensorFile(index));
+    execFileSync("mkfifo", [`${folder}/${shard}`]);
+    const pipe = await refusal(() => openTensorFile(index));
+    assert.deepEqual([absent.code, pipe.code], ["not_found.file", "io.failed"]);
+    for (const { message, stack } of [absent, pipe]) {
+      assert.match(message, shown);
+      assert.doesNotMatch(message, /\p{Cc}|\p{Cf}/u);
+      assert.doesNotMatch(stack, /[\u202e\u061c]/);
+    }
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
 suite("pipes and devices", () => {
   /** Runs `use` on a pipe that nobody writes to, and tells whether somebody had to. */
   async function withPipe(use) {

@@ -5,7 +5,7 @@ import { constants } from "node:fs";
 import { mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { suite, test } from "node:test";
-import { openTensorFile } from "../dist/index.js";
+import { listHub, openTensorFile, parseSource } from "../dist/index.js";
 import { safetensors, shardIndex } from "./files.js";
 import { refusal } from "./support.js";
 
@@ -170,6 +170,25 @@ test("errors show names from files as text", async () => {
   } finally {
     await rm(folder, { recursive: true });
   }
+});
+
+test("roots, limits, ranges and sources of other types are misuse", async () => {
+  const bytes = safetensors([["a", "F32", [2], new Float32Array(2)]]);
+  const code = async (work) => (await refusal(work)).code;
+  for (const wrong of [0, 1, {}, [], true, null, () => 1, Symbol("root")]) {
+    assert.equal(await code(() => openTensorFile(bytes, { root: wrong })), "usage.option");
+    assert.equal(await code(async () => parseSource(wrong)), "usage.source");
+    assert.equal(await code(() => listHub(wrong)), "usage.source");
+  }
+  for (const limits of [null, 1, "x"]) {
+    assert.equal(await code(() => openTensorFile(bytes, { limits })), "usage.option");
+  }
+  await opened([["a", "F32", [2], new Float32Array(2)]], async (file) => {
+    for (const range of [null, 0, "01", [], [0], [0, "1"], [0n, 1n], [0, 1, 2]]) {
+      assert.equal(await code(() => file.histogram("a", { range })), "usage.option");
+    }
+    assert.equal((await file.histogram("a", { range: [0, 1] })).edges[0], 0);
+  });
 });
 
 suite("pipes and devices", () => {

@@ -1,6 +1,6 @@
 import type { Model } from "./engine/face.ts";
 import type { Pool } from "./engine/pool.ts";
-import { TensorFileError, throwIfAborted } from "./errors.ts";
+import { TensorFileError, throwIfAborted, usage } from "./errors.ts";
 import { checkMemory } from "./limits.ts";
 import type { Lease, Range, Ranges } from "./ranges.ts";
 import { LONGEST } from "./ranges.ts";
@@ -79,6 +79,7 @@ export class Data {
   readonly most: number;
   #table: Promise<void> | undefined;
   #whole: Uint8Array | undefined;
+  #closed = false;
 
   constructor(model: Model, ranges: Ranges, pool: Pool, compressed: boolean, most: number) {
     this.#model = model;
@@ -190,10 +191,17 @@ export class Data {
     return whole;
   }
 
+  /** What is under way ends when it needs the core next, which is freed after this. */
+  close(): void {
+    this.#closed = true;
+  }
+
   *#plan([start, end]: Range): Generator<Piece> {
+    this.#checkOpen();
     const inFrames = this.#model.frameCount() > 0;
     let done = start;
     while (done < end) {
+      this.#checkOpen();
       // Frames may hold one byte each.
       const flat = this.#model.plan(done, inFrames ? Math.min(done + PLANNED, end) : end);
       for (let at = 0; at < flat.length; at += 5) {
@@ -214,6 +222,10 @@ export class Data {
         };
       }
     }
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw usage("closed", "the file was closed");
   }
 
   /** Some works ahead of the one that is waited for, so that all workers and the line are busy. */

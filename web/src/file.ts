@@ -241,6 +241,7 @@ export class OpenFile extends Listed implements TensorFile {
   }
 
   #end(): void {
+    this.#parts.data.close();
     this.#parts.model.free();
     this.#parts.onClose();
   }

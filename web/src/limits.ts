@@ -15,6 +15,9 @@ export const LIMITS: Readonly<Limits> = /* @__PURE__ */ Object.freeze({
 
 /** All limits, those given in place of the defaults. */
 export function withDefaults(given: Partial<Limits> = {}): Limits {
+  if (typeof given !== "object" || given === null) {
+    throw usage("option", "limits are an object of counts", { found: String(given) });
+  }
   const limits = { ...LIMITS };
   for (const [key, value] of Object.entries(given)) {
     if (!Object.hasOwn(LIMITS, key)) {

@@ -39,6 +39,11 @@ export async function openTensorFile(
   source: Source,
   options: OpenOptions = {},
 ): Promise<TensorFile> {
+  const { root } = options;
+  // The core takes strings on trust.
+  if (root !== undefined && typeof root !== "string") {
+    throw usage("option", "root is a digest in hexadecimal digits", { found: typeof root });
+  }
   const limits = withDefaults(options.limits);
   throwIfAborted(options.signal);
   const fetcher = new Fetcher(options);
@@ -65,7 +70,7 @@ export async function openTensorFile(
     memoryBytes: limits.memoryBytes,
   };
   try {
-    return await openOne({ located: place.value, context, root: options.root, release });
+    return await openOne({ located: place.value, context, root, release });
   } catch (error) {
     place.value.close?.();
     release();

@@ -1,4 +1,5 @@
 import type { Gather } from "./engine/jobs.ts";
+import { usage } from "./errors.ts";
 import { type Bytes, gather } from "./gather.ts";
 import { type Inside, pairs } from "./inside.ts";
 import type { Range } from "./ranges.ts";
@@ -37,6 +38,7 @@ export async function histogram(
 ): Promise<Histogram> {
   const { maxBytes, signal, bins = USUAL_BINS } = options;
   const { dtype } = infoOf(inside, name);
+  checkRange(options.range);
   const [low, high] = options.range ?? ends(await statsOf({ maxBytes, signal }));
   const sample = sampleOf(inside, name, maxBytes);
   const bytes = inside.data.stream(sample.spans, signal);
@@ -105,6 +107,13 @@ function sampleOf(inside: Inside, name: string, maxBytes?: number): Sample {
 
 function infoOf({ infos, place }: Inside, name: string): TensorInfo {
   return infos[place(name)];
+}
+
+function checkRange(range: unknown): void {
+  const isRange = (ends: unknown) =>
+    Array.isArray(ends) && ends.length === 2 && ends.every((end) => typeof end === "number");
+  if (range === undefined || isRange(range)) return;
+  throw usage("option", "the range of a histogram is two numbers", { expected: "[low, high]" });
 }
 
 /**

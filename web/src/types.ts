@@ -94,7 +94,7 @@ export interface OpenOptions extends ReadOptions {
   concurrency?: number;
   /** How often a failed request is tried again, 4 times unless told. */
   retries?: number;
-  /** Milliseconds that a server may stay silent, 30,000 unless told. */
+  /** Milliseconds that a server may stay silent, or bring less than 1 KiB/s; 30,000 unless told. */
   timeout?: number;
   /**
    * Where the files beside this one are, by name: needed for a sharded model that was dropped or

@@ -5,7 +5,7 @@ import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { suite, test } from "node:test";
 import { promisify } from "node:util";
-import { openTensorFile } from "../dist/index.js";
+import { diff, openTensorFile } from "../dist/index.js";
 import { refusal } from "./support.js";
 
 const MIB = 2 ** 20;
@@ -257,4 +257,26 @@ suite("what is long and sound", () => {
       file.close();
     });
   }
+});
+
+test("a file that is closed while it is compared says so", async () => {
+  const count = 70;
+  const frame = frameOf(Buffer.alloc(MIB, 7));
+  const blob = Buffer.concat([
+    ...Array(count).fill(frame),
+    seekTable(Array(count).fill([frame.length, MIB])),
+  ]);
+  const bytes = Buffer.concat([head(count * MIB), blob]);
+  const file = await openTensorFile(bytes);
+  const source = {
+    byteLength: bytes.length,
+    read(offset, length) {
+      if (offset > MIB) file.close();
+      return Uint8Array.from(bytes.subarray(offset, offset + length));
+    },
+  };
+  const other = await openTensorFile(source);
+  const { code, message } = await refusal(() => diff(file, other));
+  assert.equal(code, "usage.closed", message);
+  other.close();
 });

@@ -249,6 +249,28 @@ suite("what goes wrong", () => {
     );
   });
 
+  test("a body that drips, and one that breaks off after each byte", async () => {
+    const drips = (_, nth) => (nth > 1 ? { dripEvery: 10 } : undefined);
+    const breaks = (_, nth) => (nth > 1 ? { dropAfter: 1 } : undefined);
+    for (const [fault, code] of [
+      [drips, "network.timeout"],
+      [breaks, "network.truncated"],
+    ]) {
+      server.faults = [fault];
+      server.log = [];
+      await opened(
+        "packed.deathtensors",
+        async (file) => {
+          const options = { signal: AbortSignal.timeout(5000) };
+          const error = await refusal(() => file.getTensor("embedding", options));
+          assert.equal(error.code, code);
+          assert.ok(server.log.length <= 4, `${server.log.length} requests`);
+        },
+        { timeout: 300, retries: 1 },
+      );
+    }
+  });
+
   test("a file that changes meanwhile", async () => {
     for (const fault of [{ headers: { ETag: '"two"' } }, { total: 9_999_999 }]) {
       server.faults = [(_, nth) => (nth > 1 ? fault : undefined)];

@@ -5,7 +5,7 @@ import { constants } from "node:fs";
 import { mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { suite, test } from "node:test";
-import { openTensorFile } from "../dist/index.js";
+import { listHub, openTensorFile, parseSource } from "../dist/index.js";
 import { safetensors, shardIndex } from "./files.js";
 import { refusal } from "./support.js";
 
@@ -150,6 +150,46 @@ test("a window without sound rows, columns, axes or index is misuse", () =>
       assert.equal(code, "usage.option", `${JSON.stringify(request)}: ${message}`);
     }
   }));
+
+test("errors show names from files as text", async () => {
+  const folder = await mkdtemp(`${tmpdir()}/names-`);
+  try {
+    const shard = "a\u202eb\u061cc.safetensors";
+    const index = `${folder}/model.safetensors.index.json`;
+    const shown = /a\\u\{202e\}b\\u\{61c\}c\.safetensors/;
+    await writeFile(index, shardIndex([[shard, ["a"]]]));
+    const absent = await refusal(() => openTensorFile(index));
+    execFileSync("mkfifo", [`${folder}/${shard}`]);
+    const pipe = await refusal(() => openTensorFile(index));
+    assert.deepEqual([absent.code, pipe.code], ["not_found.file", "io.failed"]);
+    for (const { message, stack } of [absent, pipe]) {
+      assert.match(message, shown);
+      assert.doesNotMatch(message, /\p{Cc}|\p{Cf}/u);
+      assert.doesNotMatch(stack, /[\u202e\u061c]/);
+    }
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test("roots, limits, ranges and sources of other types are misuse", async () => {
+  const bytes = safetensors([["a", "F32", [2], new Float32Array(2)]]);
+  const code = async (work) => (await refusal(work)).code;
+  for (const wrong of [0, 1, {}, [], true, null, () => 1, Symbol("root")]) {
+    assert.equal(await code(() => openTensorFile(bytes, { root: wrong })), "usage.option");
+    assert.equal(await code(async () => parseSource(wrong)), "usage.source");
+    assert.equal(await code(() => listHub(wrong)), "usage.source");
+  }
+  for (const limits of [null, 1, "x"]) {
+    assert.equal(await code(() => openTensorFile(bytes, { limits })), "usage.option");
+  }
+  await opened([["a", "F32", [2], new Float32Array(2)]], async (file) => {
+    for (const range of [null, 0, "01", [], [0], [0, "1"], [0n, 1n], [0, 1, 2]]) {
+      assert.equal(await code(() => file.histogram("a", { range })), "usage.option");
+    }
+    assert.equal((await file.histogram("a", { range: [0, 1] })).edges[0], 0);
+  });
+});
 
 suite("pipes and devices", () => {
   /** Runs `use` on a pipe that nobody writes to, and tells whether somebody had to. */

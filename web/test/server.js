@@ -73,6 +73,14 @@ async function answer(request, response, file, fault, entry) {
   for (const name of fault.without ?? []) delete headers[name];
   response.writeHead(wanted && !fault.ignoreRange ? 206 : 200, headers);
   if (fault.hang) return;
+  if (fault.dripEvery !== undefined) {
+    let sent = 0;
+    const timer = setInterval(() => {
+      if (sent === bytes.length || response.destroyed) clearInterval(timer);
+      else response.write(bytes.subarray(sent, ++sent));
+    }, fault.dripEvery);
+    return;
+  }
   const body = fault.dropAfter === undefined ? bytes : bytes.subarray(0, fault.dropAfter);
   entry.sent = body.length;
   if (fault.dropAfter === undefined) response.end(body);

@@ -15,6 +15,8 @@ export type Counters = { -readonly [K in keyof TransferCounters]: number };
 /** The longest wait that a server may ask for before the request fails instead. */
 const LONGEST_WAIT = 60_000;
 const FIRST_WAIT = 250;
+/** Bytes of a body that must come in each second of the time limit. */
+const SLOWEST = 1 << 10;
 const TRANSIENT = new Set([408, 425, 429, 500, 502, 503, 504]);
 /** A JSON answer longer than this is refused. */
 const LONGEST_JSON = 64 << 20;
@@ -117,7 +119,11 @@ export class Fetcher {
       heard();
       return await use({
         response,
-        each: (take) => this.#each(response, take, heard, control.signal),
+        each: (take) => {
+          // Not each byte is heard, or a few of them could hold up the reader for ever.
+          const enough = (SLOWEST * patience) / 1000;
+          return this.#each(response, take, enough, heard, control.signal);
+        },
         abandon: abort,
       });
     } catch (error) {
@@ -126,8 +132,8 @@ export class Fetcher {
       if (silent) {
         throw new Transient({
           code: "network.timeout",
-          message: `the server did not answer in time: ${cleanUrl(url)}`,
-          expected: `an answer within ${patience / 1000} s`,
+          message: `the server did not answer in time, or too slowly: ${cleanUrl(url)}`,
+          expected: `an answer within ${patience / 1000} s, and ${SLOWEST} bytes/s`,
         });
       }
       throw this.#unreachable(url, error);
@@ -170,16 +176,22 @@ export class Fetcher {
   async #each(
     response: Response,
     take: (bytes: Uint8Array) => boolean | undefined,
+    enough: number,
     heard: () => void,
     signal: AbortSignal,
   ): Promise<void> {
     const reader = response.body?.getReader();
     if (!reader) return;
+    let fresh = 0;
     for (;;) {
       // Not every runtime ends a read when its request is aborted.
       const { done, value } = await unlessAborted(reader.read(), signal);
       if (done) return;
-      heard();
+      fresh += value.byteLength;
+      if (fresh >= enough) {
+        heard();
+        fresh = 0;
+      }
       this.counters.bytes += value.byteLength;
       if (take(value)) {
         reader.cancel().catch(() => {});

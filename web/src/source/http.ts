@@ -5,6 +5,9 @@ import { type Answer, cleanUrl, type Fetcher, statusError, Transient } from "./f
 /** Bytes that the first request asks for: most headers, and the file's length. */
 export const FIRST_REQUEST = 64 << 10;
 
+/** So many bytes before a break make the next attempt a new beginning. */
+const PROGRESS = 64 << 10;
+
 /** Where a file is, and how to find out its size if the answers do not tell. */
 export interface HttpPlace {
   readonly url: string;
@@ -78,7 +81,7 @@ class HttpFeed implements Feed {
       return;
     }
     let at = start;
-    // Each new beginning continues where the last one broke off, with patience anew.
+    // Each attempt continues where the last one broke off, after enough bytes with patience anew.
     while (at < end) {
       await this.#fetcher.persistently(async () => {
         const before = at;
@@ -88,7 +91,7 @@ class HttpFeed implements Feed {
             sink(bytes);
           });
         } catch (error) {
-          const moved = at > before && error instanceof Transient;
+          const moved = at - before >= PROGRESS && error instanceof Transient;
           if (!moved) throw error;
           this.#fetcher.counters.retries++;
         }

@@ -24,6 +24,9 @@ export function isOpenable(path: string): boolean {
  * names no file; `org/name` counts as a repository here.
  */
 export function parseSource(text: string, options: { hubEndpoint?: string } = {}): ParsedSource {
+  if (typeof text !== "string") {
+    throw usage("source", "this is no text that names a source", { found: typeof text });
+  }
   const wanted = text.trim();
   const place = parseHub(wanted, options.hubEndpoint);
   if (place) return place;

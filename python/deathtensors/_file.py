@@ -17,7 +17,7 @@ from ._elsewhere import (
     refuse_backend,
 )
 from ._paths import absolute, expand_path
-from ._reader import Reader
+from ._reader import Reader, copied
 from ._spelling import spelled
 from ._text import human_bytes, human_count, plural, printable
 
@@ -220,7 +220,7 @@ class DtFile(Reader):
         """A copy of every tensor's bytes, by name."""
         names = self.keys()
         self._raw.check_copies(names)
-        return {name: self._raw.get_bytes(name) for name in names}
+        return {name: copied(self._raw, name) for name in names}
 
     def all_stats(self, *, progress: Progress | None = None) -> dict[str, dict[str, Any]]:
         """``stats()`` of every tensor, by name, on all cores."""

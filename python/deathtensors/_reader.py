@@ -79,7 +79,7 @@ class Reader:
         Raises:
             TensorNotFoundError: no tensor has that name.
         """
-        return self._file(name).get_bytes(name)
+        return copied(self._file(name), name)
 
     def get_buffer(self, name: str) -> memoryview:
         """One tensor's bytes as a read-only memoryview.
@@ -267,6 +267,14 @@ class Reader:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def copied(file: File, name: str) -> bytes:
+    """A copy of one tensor's bytes, or an error in our words where there is no room."""
+    try:
+        return file.get_bytes(name)
+    except MemoryError:
+        raise errors.no_memory(name, file.info(name)["nbytes"]) from None
 
 
 def _view_all(

@@ -313,6 +313,12 @@ def no_tensor(name: str, hint: str | None = None) -> DeathTensorsError:
     return make("not_found.tensor", "not_found", line, name)
 
 
+def no_memory(tensor: str, nbytes: int) -> DeathTensorsError:
+    """A copy for which the interpreter has no room."""
+    line = _line(f"not enough memory for {nbytes} bytes", tensor, None, None)
+    return make("io.failed", "io", line, tensor)
+
+
 def invalid_sparse(
     message: str, tensor: str, *, expected: str | None = None, found: str | None = None
 ) -> DeathTensorsError:

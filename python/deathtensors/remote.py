@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Optional, Union
 
 from . import _arguments, errors
-from ._paths import expand_path
+from ._paths import absolute, expand_path
 
 __all__ = ["RemoteOptions"]
 
@@ -136,7 +136,7 @@ def _checked_folder(folder: object) -> str:
     if not isinstance(folder, (str, os.PathLike)):
         raise _refusal("cache_dir", "a path or None", type(folder).__name__)
     # Absolute, since the current folder may be another when it is used.
-    return os.path.abspath(expand_path(folder))
+    return os.path.normpath(absolute(expand_path(folder)))
 
 
 def _checked_timeout(timeout: object) -> float:

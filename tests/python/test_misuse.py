@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -423,6 +425,25 @@ def test_without_descriptors_everything_fails_in_our_words(file: str, tmp_path: 
         assert dt.diff(path, path)["equal"]
     """
     run_python(code, file)
+
+
+def test_copies_that_no_memory_holds(tmp_path: Path) -> None:
+    length = 1 << 43
+    path = tmp_path / "x"
+    dt.save_file(path, [("a", "U8", [0], b"", None)])
+    header = Path(path).read_bytes()[24:].rstrip(b"\0 ").decode()
+    text = json.loads(header)
+    text["tensors"]["a"] |= {"shape": [length], "data_offsets": [0, length]}
+    data = json.dumps(text).encode()
+    data += b" " * (-len(data) % 8)
+    head = Path(path).read_bytes()[:16] + struct.pack("<Q", len(data)) + data
+    path.write_bytes(head)
+    os.truncate(path, len(head) + length)
+    with dt.open(path, backend="pread", limits={"memory_bytes": 2**63}) as f:
+        for work in (lambda: f.get_bytes("a"), f.get_all_bytes, lambda: f.get_buffer("a")):
+            with pytest.raises(dt.FileAccessError, match="not enough memory") as caught:
+                work()
+            assert caught.value.code == "io.failed"
 
 
 @pytest.mark.parametrize("data", ["text", 100, None])

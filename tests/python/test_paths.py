@@ -134,6 +134,20 @@ def test_what_is_kept_for_later_leads_back(tmp_path: Path) -> None:
         pickle.loads(pickle.dumps(again)).close()
 
 
+@pytest.mark.usefixtures("dollars")
+def test_the_folder_of_a_cache_is_expanded_once() -> None:
+    from deathtensors.huggingface._load import with_token
+    from deathtensors.huggingface._repository import Repository
+    from deathtensors.remote import RemoteOptions
+
+    options = RemoteOptions(cache_dir="$A")
+    there = os.path.join(os.getcwd(), "$B")
+    assert there.endswith("$HOME/$B") and options.cache_dir == there
+    repository = Repository("org/name", token="hf_x")
+    assert with_token(repository, options).cache_dir == there
+    assert pickle.loads(pickle.dumps(options)).cache_dir == there
+
+
 # --- a current folder that was deleted
 
 

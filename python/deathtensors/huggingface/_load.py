@@ -98,7 +98,12 @@ def load_from_hub(
 def with_token(repo: Repository, remote: RemoteOptions | Mapping[str, Any] | None) -> RemoteOptions:
     """How to read by ranges, as the caller said, with the token that the caller gave."""
     options = RemoteOptions.of(remote)
-    return options if options.token is not None else replace(options, token=repo.given)
+    if options.token is not None:
+        return options
+    folder = options.cache_dir
+    # It was expanded already.
+    exact = None if folder is None else Exact(os.fspath(folder))
+    return replace(options, token=repo.given, cache_dir=exact)
 
 
 def load_sharded_from_hub(

@@ -331,19 +331,32 @@ impl fmt::Debug for Error {
 
 impl core::error::Error for Error {}
 
-/// Text from a file, made safe to print: control and direction-changing
-/// characters are escaped, and very long text is cut in the middle.
+/// Text from a file, made safe to print: what would not be seen, or would change the
+/// direction of the rest, is escaped, and very long text is cut in the middle.
 pub struct Printable<'a>(pub &'a str);
 
 impl Printable<'_> {
     const LONGEST: usize = 400;
 
-    /// Whether a terminal could be led astray by it.
+    /// Whether a terminal or a reader could be led astray by it: Unicode's categories Cc,
+    /// Cf, Zl and Zp, and what it calls Default_Ignorable_Code_Point.
+    ///
+    /// `web/viewer/src/text/visible.ts` says the same by their names. Tests compare both with
+    /// Unicode.
     fn is_unsafe(c: char) -> bool {
         c.is_control()
+            || matches!(
+                c,
+                '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}'
+            )
+            || matches!(c, '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}' | '\u{115f}'..='\u{1160}')
+            || matches!(c, '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}')
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-            || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
-            || matches!(c, '\u{e0000}'..='\u{e007f}')
+            || matches!(c, '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}')
+            || matches!(c, '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}')
+            || matches!(c, '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}')
+            || matches!(c, '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}')
+            || matches!(c, '\u{e0000}'..='\u{e0fff}')
     }
 }
 

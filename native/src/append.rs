@@ -8,8 +8,9 @@ use crate::remote::BATCH_BYTES;
 use crate::source::{Source, hash_file, memory};
 use crate::threads::run;
 use crate::writer::TensorWriter;
-use deathtensors_core::digest::Sha256;
-use deathtensors_core::{FrameTable, Limits, TensorSpec, WriteOptions, WritePlan};
+use deathtensors_core::digest::{Digest, Sha256};
+use deathtensors_core::shards::ShardIndex;
+use deathtensors_core::{Code, FrameTable, Limits, TensorSpec, WriteOptions, WritePlan};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -42,7 +43,8 @@ impl TensorWriter {
     ///
     /// # Errors
     /// Those of [`TensorFile::open`] and [`TensorWriter::create`];
-    /// `usage.duplicate_name` when a name exists already.
+    /// `usage.duplicate_name` when a name exists already; `usage.value` for the index of a
+    /// sharded model.
     pub fn append(
         path: impl AsRef<Path>,
         specs: &[TensorSpec],
@@ -56,6 +58,15 @@ impl TensorWriter {
             ..Default::default()
         };
         let old = TensorFile::open_with(path, &reading)?;
+        // With tensors of its own it would be no index any more, and the model lost.
+        if ShardIndex::is_index(old.header()) {
+            return Err(Error::new(
+                Code::UsageValue,
+                "the file is the index of a sharded model and holds no tensors itself; \
+                 merge it into one file and append to that",
+            )
+            .at(path));
+        }
         let flags = old.catalogue().flags();
         let mut write = WriteOptions::default();
         write.checksum = flags.checksum;
@@ -98,16 +109,26 @@ impl TensorWriter {
             writer.copied(kept);
         }
         if write.digests {
-            let bare: Vec<usize> = old
-                .header()
-                .tensors()
-                .enumerate()
-                .filter(|(_, t)| t.sha256.is_none())
-                .map(|(nth, _)| nth)
-                .collect();
-            let digests: Vec<_> = run(|| bare.par_iter().map(|&nth| old.digest(nth)).collect());
-            for (nth, digest) in bare.into_iter().zip(digests) {
-                writer.set_old_digest(nth, digest?);
+            let bare = || {
+                let all = old.header().tensors().enumerate();
+                all.filter(|(_, tensor)| tensor.sha256.is_none())
+            };
+            // Many names may stand for the same bytes, which are hashed once.
+            let mut places = BTreeMap::new();
+            let mut once = Vec::new();
+            for (nth, tensor) in bare() {
+                places.entry((tensor.start, tensor.end)).or_insert_with(|| {
+                    once.push(nth);
+                    once.len() - 1
+                });
+            }
+            let digests: Vec<_> = run(|| once.par_iter().map(|&nth| old.digest(nth)).collect());
+            let digests = digests.into_iter().collect::<Result<Vec<Digest>>>()?;
+            for (nth, tensor) in bare() {
+                let place = places.get(&(tensor.start, tensor.end));
+                if let Some(digest) = place.and_then(|&place| digests.get(place)) {
+                    writer.set_old_digest(nth, *digest);
+                }
             }
         }
         Ok(writer)
@@ -161,12 +182,12 @@ fn copy_old(
         let hashed = hashing.map_or(Ok(()), |thread| {
             thread
                 .join()
-                .unwrap_or_else(|_| Err(Error::new(deathtensors_core::Code::Io, "a thread failed")))
+                .unwrap_or_else(|_| Err(Error::new(Code::Io, "a thread failed")))
         });
         let checked = checking.map_or(Ok(()), |thread| {
             thread
                 .join()
-                .unwrap_or_else(|_| Err(Error::new(deathtensors_core::Code::Io, "a thread failed")))
+                .unwrap_or_else(|_| Err(Error::new(Code::Io, "a thread failed")))
         });
         copied.and(hashed).and(checked)
     });

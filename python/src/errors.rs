@@ -4,6 +4,7 @@ use deathtensors::Error;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use std::path::Path;
 
 /// Builds the exception that `deathtensors.errors.make` chooses for the code.
 /// What Python itself raised on the way is raised again as it was.
@@ -27,7 +28,7 @@ pub fn raise(py: Python<'_>, error: Error) -> PyErr {
             error.tensor_name(),
             detail.expected_text(),
             detail.found_text(),
-            error.path().map(|p| p.to_string_lossy().into_owned()),
+            error.path().map(Path::as_os_str),
             error.os_error().and_then(std::io::Error::raw_os_error),
         );
         Ok(PyErr::from_value(make.bind(py).call1(arguments)?))

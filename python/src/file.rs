@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -161,8 +162,8 @@ impl File {
     }
 
     #[getter]
-    fn path(&self) -> String {
-        self.path.to_string_lossy().into_owned()
+    fn path(&self) -> OsString {
+        self.path.clone().into_os_string()
     }
 
     #[getter]
@@ -237,9 +238,12 @@ impl File {
         }
     }
 
-    fn infos<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+    /// What `info` says of every tensor, or of no more than the first `most`.
+    #[pyo3(signature = (most=None))]
+    fn infos<'py>(&self, py: Python<'py>, most: Option<usize>) -> PyResult<Bound<'py, PyList>> {
         let list = PyList::empty(py);
-        for tensor in self.open(py)?.header().tensors() {
+        let open = self.open(py)?;
+        for tensor in open.header().tensors().take(most.unwrap_or(usize::MAX)) {
             list.append(info(py, &tensor)?)?;
         }
         Ok(list)

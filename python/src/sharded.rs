@@ -10,6 +10,7 @@ use deathtensors::{Error, ShardedFile};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -92,8 +93,8 @@ impl Sharded {
     }
 
     #[getter]
-    fn path(&self) -> String {
-        self.path.to_string_lossy().into_owned()
+    fn path(&self) -> OsString {
+        self.path.clone().into_os_string()
     }
 
     #[getter]
@@ -157,13 +158,9 @@ impl Sharded {
             .collect())
     }
 
-    fn shard_paths(&self, py: Python<'_>) -> PyResult<Vec<String>> {
-        Ok(self
-            .open(py)?
-            .shard_paths()
-            .iter()
-            .map(|p| p.to_string_lossy().into_owned())
-            .collect())
+    fn shard_paths(&self, py: Python<'_>) -> PyResult<Vec<OsString>> {
+        let paths = self.open(py)?.shard_paths();
+        Ok(paths.into_iter().map(PathBuf::into_os_string).collect())
     }
 
     fn file(&self, py: Python<'_>, name: &str) -> PyResult<File> {

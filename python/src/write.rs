@@ -10,6 +10,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -32,11 +33,9 @@ fn metadata(mapping: Option<&Bound<'_, PyAny>>) -> PyResult<BTreeMap<String, Str
     mapping.map_or_else(|| Ok(BTreeMap::new()), strings)
 }
 
-fn texts(paths: Vec<PathBuf>) -> Vec<String> {
-    paths
-        .into_iter()
-        .map(|p| p.to_string_lossy().into_owned())
-        .collect()
+/// Paths as `os.fsdecode` gives them: what is not Unicode in them survives.
+fn texts(paths: Vec<PathBuf>) -> Vec<OsString> {
+    paths.into_iter().map(PathBuf::into_os_string).collect()
 }
 
 #[pyfunction]
@@ -111,7 +110,7 @@ pub fn save_sharded(
     digests: bool,
     alignment: u64,
     progress: Option<Py<PyAny>>,
-) -> PyResult<Vec<String>> {
+) -> PyResult<Vec<OsString>> {
     let sources = Sources::new(sources)?;
     let global = metadata(global_metadata)?;
     let options = options(checksum, compress, compress_level, digests, alignment);
@@ -250,7 +249,7 @@ pub fn copy_tensors_sharded(
     digests: bool,
     alignment: u64,
     progress: Option<Py<PyAny>>,
-) -> PyResult<Vec<String>> {
+) -> PyResult<Vec<OsString>> {
     let parts = open_parts(py, parts)?;
     let global = metadata(global_metadata)?;
     let options = options(checksum, compress, compress_level, digests, alignment);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +217,19 @@ def test_conversions_carry_digests(tmp_path: Path) -> None:
         assert f.verify("w") is True
         assert f.info("w")["sha256"] == sha256(b"abc")
         assert f.root is not None
+
+
+def test_bytes_that_many_names_share_are_hashed_once_by_append(tmp_path: Path) -> None:
+    data = np.zeros(8 << 20, np.uint8)
+    taken = []
+    for names in (1, 2000):
+        path = tmp_path / f"{names}.deathtensors"
+        dt.save(path, {f"w{i}": data for i in range(names)})
+        began = time.process_time()
+        dt.append(path, {"new": np.zeros(3)}, digests=True)
+        taken.append(time.process_time() - began)
+        with dt.open(path) as f:
+            assert len({f.info(name)["sha256"] for name in f}) == 2
+            assert f.verify(f"w{names - 1}")
+    # 16 GB would take many times as long.
+    assert taken[1] < 10 * taken[0] + 1

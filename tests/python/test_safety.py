@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import tracemalloc
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -125,6 +127,36 @@ def test_the_notebook_table_describes_what_it_shows(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert page.count("<td>w") == 50 and "19,950 more" in page
     assert most < 3 << 20  # a description takes half a kilobyte, a name a tenth of that
+
+
+#: What Unicode calls Default_Ignorable_Code_Point and has in another category than Cf.
+IGNORED = [0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x2065, 0x3164,
+           *range(0xFE00, 0xFE10), 0xFFA0, *range(0xFFF0, 0xFFF9), *range(0xE0000, 0xE1000)]  # fmt: skip
+
+
+def test_all_of_unicode_that_is_not_seen_is_escaped() -> None:
+    from deathtensors._text import printable
+
+    for code in range(sys.maxunicode + 1):
+        letter = chr(code)
+        kind = unicodedata.category(letter)
+        escaped = printable(letter) != letter
+        if kind in ("Cc", "Cf", "Cs", "Zl", "Zp") or code in IGNORED:
+            assert escaped and printable(letter).isascii(), hex(code)
+        elif kind != "Cn":  # which a newer Unicode may have given a meaning
+            assert not escaped, hex(code)
+
+
+def test_marks_of_direction_are_shown_nowhere(tmp_path: Path) -> None:
+    marks = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u3164"
+    path = tmp_path / f"x{marks}.deathtensors"
+    dt.save_file(path, [(f"w{marks}", "U8", [1], b"a", {})])
+    with dt.open(path) as f, pytest.raises(dt.TensorNotFoundError) as caught:
+        page = f._repr_html_()
+        f.close()
+        page += f._repr_html_()
+        dt.open(path).get_bytes(f"v{marks}")
+    assert not set(marks) & set(page + str(caught.value))
 
 
 @pytest.mark.parametrize("line", ["\x1b[2J", "\u202e", "\r", "\n", "\x07"])

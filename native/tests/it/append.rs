@@ -423,3 +423,20 @@ fn what_many_threads_append_is_there_or_was_refused() {
     wanted.sort();
     assert_eq!(there, wanted);
 }
+
+#[test]
+fn nothing_is_appended_to_an_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.deathtensors");
+    let says = BTreeMap::from([("deathtensors.sharded".into(), "true".into())]);
+    let plain = With::PLAIN.options();
+    let writer = TensorWriter::create(&path, &[], &says, &plain).unwrap();
+    writer.finish().unwrap();
+    let before = fs::read(&path).unwrap();
+    let model = new();
+    let options = AppendOptions::default();
+    let appended = TensorWriter::append(&path, &model.specs, &says, &options, &mut ());
+    refused(appended, Code::UsageValue);
+    assert_eq!(fs::read(&path).unwrap(), before);
+    assert_eq!(names_in(folder.path()), ["index.deathtensors"]);
+}

@@ -190,7 +190,8 @@ def _line(error: DeathTensorsError, words: list[str]) -> str:
     from .._text import printable
 
     line = str(error)
-    if error.path is not None and error.path not in line:
+    # What is not Unicode in a path is shown as a replacement by the compiled module.
+    if error.path is not None and _shown(error.path) not in line:
         line = f"{printable(error.path)}: {line}"
     safetensors = [word for word in words if word.endswith(".safetensors")]
     if error.code == "prefix.magic" and safetensors:
@@ -200,6 +201,10 @@ def _line(error: DeathTensorsError, words: list[str]) -> str:
             target = f" {source.rpartition('/')[2].rpartition('.')[0]}.deathtensors"
         line += f"; try: deathtensors convert from-safetensors {printable(source + target)}"
     return line
+
+
+def _shown(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _status(error: DeathTensorsError) -> int:

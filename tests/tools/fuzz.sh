@@ -2,6 +2,9 @@
 # Runs the fuzzers: fuzz.sh SECONDS [TARGET …], each target that long, as many at once as
 # there are cores. Fails when one finds something, and says what to do with it.
 #
+# SEED=N makes what they try depend on nothing else: `make test` does that, so that it does
+# not fail by chance.
+#
 # They start from the conformance vectors and from what earlier runs kept: the archives in
 # fuzz/corpus. `fuzz.sh keep [TARGET …]` writes those anew, from what was found here.
 #
@@ -76,7 +79,7 @@ finish() {
 }
 for target in "${targets[@]}"; do
   while ((running >= $(nproc))); do finish; done
-  run "$target" -dict=fuzz/dictionaries/json.dict -max_total_time="$seconds" &
+  run "$target" -seed="${SEED:-0}" -dict=fuzz/dictionaries/json.dict -max_total_time="$seconds" &
   name[$!]=$target
   running=$((running + 1))
 done

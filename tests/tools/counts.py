@@ -45,7 +45,9 @@ def counted() -> list[tuple[str, str, str]]:
 def left_by_runs() -> list[tuple[str, str, str]]:
     """The rows that the last runs left."""
     faults = last(r"\| together \| \| (\d+) \|", BUILD / "faults.md")
-    jobs = str(len(re.findall(r"^\| .* \| \d+ \| \d+ \|$", read(BUILD / "faults.md"), re.MULTILINE)))
+    jobs = str(
+        len(re.findall(r"^\| .* \| \d+ \| \d+ \|$", read(BUILD / "faults.md"), re.MULTILINE))
+    )
     fuzz = re.findall(r"^\| \w+ \| (\d+) \|", read(BUILD / "fuzz.md"), re.MULTILINE)
     executions = f"{sum(map(int, fuzz)):,} in {len(fuzz)} targets" if fuzz else "not run"
     python = last(r"(\d+) inputs", BUILD / "logs/pytest.log")

@@ -9,6 +9,7 @@ import re
 import struct
 import sys
 import zipfile
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,17 @@ def test_every_attack_names_a_test() -> None:
     assert len(sections) >= 18
     for section in sections:
         assert "::" in section, section.splitlines()[0]
+
+
+def test_the_documented_counts_are_those_of_what_is_there() -> None:
+    """As far as they need no run; `make counts` prints all."""
+    spec = spec_from_file_location("counts", ROOT / "tests" / "tools" / "counts.py")
+    assert spec is not None and spec.loader is not None
+    counts = module_from_spec(spec)
+    spec.loader.exec_module(counts)
+    page = (ROOT / "docs" / "reliability.md").read_text("utf-8")
+    for what, count, _ in counts.counted():
+        assert f"| {what} | {count} |" in page
 
 
 # --- files that are two things at once

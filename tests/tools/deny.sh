@@ -11,6 +11,6 @@ if [[ ! -x $program ]] || [[ $("$program" --version) != *"$version" ]]; then
     cargo install cargo-deny --version "=$version" --locked --root build/tools
 fi
 for workspace in . wasm/bindgen; do
-  "$program" --locked --manifest-path "$workspace/Cargo.toml" check --config "$PWD/deny.toml" "$@"
+  "$program" --locked --config "$PWD/deny.toml" --manifest-path "$workspace/Cargo.toml" check "$@"
 done
 echo "result: $*, cargo-deny $version"

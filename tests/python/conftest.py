@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,10 @@ import fuzzing  # noqa: E402
 import peers  # noqa: E402
 from hub import Hub  # noqa: E402
 from webserver import Web  # noqa: E402
+
+# A shell that starts this in the background has it ignore Ctrl-C, and all that it starts.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 configuration.set_hypothesis_home_dir(HERE.parents[1] / "build" / "hypothesis")
 # Reproducible: a failure here fails everywhere. No deadlines: machines are shared.

@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import threading
 from contextlib import suppress
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import _deathtensors, errors
 from ..remote import RemoteOptions
 from . import _forks, _logs
 from ._meter import Meter
+
+if TYPE_CHECKING:
+    from http.cookiejar import CookieJar
 
 USER_AGENT = f"deathtensors/{_deathtensors.__version__}"
 #: Connections of a parent, which its children must neither use nor close.
@@ -85,6 +87,13 @@ class Session:
                     timeout=options.timeout,
                     limits=limits,
                     follow_redirects=False,
-                    cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+                    cookies=_no_cookies(),
                 )
             return self._client
+
+
+def _no_cookies() -> CookieJar:
+    """A jar that keeps nothing that a server hands out."""
+    from http.cookiejar import CookieJar, DefaultCookiePolicy  # brings ssl along
+
+    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))

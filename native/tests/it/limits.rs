@@ -1,54 +1,19 @@
 //! Each call at the limit of memory and one byte below it, however the file is read.
 
 use crate::support::{
-    COMPRESSED, Model, With, backend, blob_of, entry, file, noise, refused, sized, streamed,
+    COMPRESSED, Model, Way, With, blob_of, entry, file, noise, refused, sized, streamed,
 };
 use deathtensors::{
-    AppendOptions, Backend, Code, Dtype, Error, Limits, OpenOptions, Piece, RangeSource, Result,
-    TensorFile, TensorWriter, diff, from_safetensors, read_manifest, to_safetensors,
-    write_manifest,
+    AppendOptions, Code, Dtype, Error, Limits, OpenOptions, Result, TensorFile, TensorWriter, diff,
+    from_safetensors, read_manifest, to_safetensors, write_manifest,
 };
 use std::fs;
-use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
-
-#[derive(Debug)]
-struct Brought(Vec<u8>);
-
-impl RangeSource for Brought {
-    fn len(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn fetch(&self, ranges: &[Range<u64>]) -> Result<Vec<Piece>> {
-        let piece = |r: &Range<u64>| self.0[r.start as usize..r.end as usize].to_vec();
-        Ok(ranges.iter().map(|r| Box::new(piece(r)) as Piece).collect())
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Way {
-    Mapped,
-    Positioned,
-    Brought,
-}
-
-const WAYS: [Way; 3] = [Way::Mapped, Way::Positioned, Way::Brought];
 
 fn open(path: &Path, way: Way, memory: u64) -> Result<TensorFile> {
-    let mut options = match way {
-        Way::Positioned => backend(Backend::Pread),
-        _ => OpenOptions::default(),
-    };
+    let mut options = OpenOptions::default();
     options.limits.memory_bytes = memory;
-    match way {
-        Way::Brought => {
-            let bytes = Brought(fs::read(path).unwrap());
-            TensorFile::open_ranges("elsewhere", Arc::new(bytes), &options)
-        }
-        _ => TensorFile::open_with(path, &options),
-    }
+    way.open(path, options)
 }
 
 /// Asserts that the work needs that much memory: that it passes there and is refused
@@ -90,7 +55,7 @@ fn opening_needs_sixteen_times_the_header() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.deathtensors");
     model().write(&path, &With::PLAIN.options());
-    for way in WAYS {
+    for way in Way::ALL {
         needs(16 * header_bytes(&path), None, |memory| {
             open(&path, way, memory)
         });
@@ -102,7 +67,7 @@ fn copies_need_their_bytes_and_views_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.deathtensors");
     model().write(&path, &With::PLAIN.options());
-    for way in WAYS {
+    for way in Way::ALL {
         let long = |memory| {
             open(&path, way, memory)?
                 .read("long")
@@ -144,7 +109,7 @@ fn shared_frames(folder: &Path) -> std::path::PathBuf {
 fn frames_of_which_a_part_is_wanted_count_whole_and_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = shared_frames(folder.path());
-    for way in WAYS {
+    for way in Way::ALL {
         let read = |name: &'static str| {
             let path = &path;
             move |memory| open(path, way, memory)?.read(name).map(|data| data.len())
@@ -170,7 +135,7 @@ fn a_blob_without_a_table_counts_whole() {
     let blob = streamed(&noise(90_000, 1), false);
     let tensors = [entry("long", 0, 80_000), entry("short", 80_000, 90_000)].join(",");
     fs::write(&path, file(&tensors, COMPRESSED, &blob)).unwrap();
-    for way in WAYS {
+    for way in Way::ALL {
         // What is mapped is not held as stored.
         let stored = if way == Way::Mapped {
             0
@@ -196,7 +161,7 @@ fn a_seek_table_needs_four_times_its_length() {
     let blob = blob_of(&frames);
     fs::write(&path, file(&entry("w", 0, 2000), COMPRESSED, &blob)).unwrap();
     let table = 8 + 2000 * 8 + 9;
-    for way in WAYS {
+    for way in Way::ALL {
         needs(4 * table, Some("w"), |memory| {
             open(&path, way, memory)?.stats("w")
         });
@@ -212,8 +177,7 @@ fn what_compares_pinned_files_from_elsewhere_holds_both_tensors() {
         let mut options = OpenOptions::default();
         options.root = TensorFile::open(&path)?.header().root().copied();
         options.limits.memory_bytes = memory;
-        let bytes = Brought(fs::read(&path).unwrap());
-        TensorFile::open_ranges("elsewhere", Arc::new(bytes), &options)
+        Way::Brought.open(&path, options)
     };
     needs(200_000, Some("long"), |memory| {
         diff(&pinned(memory)?, &pinned(memory)?, true, &mut ()).map(drop)

@@ -2,13 +2,15 @@
 
 use deathtensors::core::digest::sha256;
 use deathtensors::{
-    Backend, Code, Dtype, Error, OpenOptions, Progress, Result, TensorFile, TensorSpec,
-    TensorWriter, WriteOptions,
+    Backend, Code, Dtype, Error, OpenOptions, Piece, Progress, RangeSource, Result, TensorFile,
+    TensorSpec, TensorWriter, WriteOptions,
 };
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 pub const COMPRESSED: u32 = 1;
 pub const FOOTER: u32 = 2;
@@ -273,6 +275,48 @@ pub fn refused<T>(result: Result<T, impl Into<Error>>, code: Code) -> Error {
         Err(error) => {
             assert_eq!(error.code(), code, "{error}");
             error
+        }
+    }
+}
+
+/// A file in memory that is brought by ranges.
+#[derive(Debug)]
+struct Brought(Vec<u8>);
+
+impl RangeSource for Brought {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn fetch(&self, ranges: &[Range<u64>]) -> Result<Vec<Piece>> {
+        let piece = |r: &Range<u64>| self.0[r.start as usize..r.end as usize].to_vec();
+        Ok(ranges.iter().map(|r| Box::new(piece(r)) as Piece).collect())
+    }
+}
+
+/// How a file's bytes are reached.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Way {
+    Mapped,
+    Positioned,
+    Brought,
+}
+
+impl Way {
+    pub const ALL: [Self; 3] = [Self::Mapped, Self::Positioned, Self::Brought];
+
+    /// Opens a file so; the backend of the options is the way's.
+    pub fn open(self, path: &Path, mut options: OpenOptions) -> Result<TensorFile> {
+        options.backend = match self {
+            Self::Positioned => Backend::Pread,
+            _ => Backend::Mmap,
+        };
+        match self {
+            Self::Brought => {
+                let source = Arc::new(Brought(fs::read(path).unwrap()));
+                TensorFile::open_ranges(path, source, &options)
+            }
+            _ => TensorFile::open_with(path, &options),
         }
     }
 }

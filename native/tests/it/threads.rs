@@ -4,17 +4,13 @@
 //! decoded blobs, checks of digests, shards) is needed by all threads at the same moment.
 //! `tests/tools/sanitizers.sh` runs this with a detector of data races.
 
-use crate::support::{COMPRESSED, Model, With, backend, entry, file, noise, streamed};
+use crate::support::{COMPRESSED, Model, Way, With, entry, file, noise, streamed};
 use deathtensors::core::digest::{hex, sha256};
-use deathtensors::{
-    Backend, Dtype, OpenOptions, Piece, RangeSource, Result, ShardedFile, ShardedWriter,
-    TensorFile, set_num_threads,
-};
+use deathtensors::{Dtype, OpenOptions, ShardedFile, ShardedWriter, TensorFile, set_num_threads};
 use std::collections::BTreeSet;
 use std::fs;
-use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Barrier};
+use std::sync::Barrier;
 use std::thread;
 
 const THREADS: usize = 8;
@@ -33,44 +29,10 @@ fn model() -> Model {
         .tied("tied", 1)
 }
 
-/// A file in memory that is brought by ranges.
-#[derive(Debug)]
-struct Brought(Vec<u8>);
-
-impl RangeSource for Brought {
-    fn len(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn fetch(&self, ranges: &[Range<u64>]) -> Result<Vec<Piece>> {
-        let piece = |range: &Range<u64>| {
-            let bytes = self.0[range.start as usize..range.end as usize].to_vec();
-            Box::new(bytes) as Piece
-        };
-        Ok(ranges.iter().map(piece).collect())
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Way {
-    Mapped,
-    Positioned,
-    Brought,
-}
-
 fn open(path: &Path, way: Way, root: Option<[u8; 32]>) -> TensorFile {
-    let mut options = backend(match way {
-        Way::Positioned => Backend::Pread,
-        _ => Backend::Mmap,
-    });
+    let mut options = OpenOptions::default();
     options.root = root;
-    match way {
-        Way::Brought => {
-            let source = Arc::new(Brought(fs::read(path).unwrap()));
-            TensorFile::open_ranges(path, source, &options).unwrap()
-        }
-        _ => TensorFile::open_with(path, &options).unwrap(),
-    }
+    way.open(path, options).unwrap()
 }
 
 /// Asks the file something, and says what came in a word that can be compared.
@@ -151,7 +113,7 @@ fn together<T: Sync>(open: impl Fn() -> T, ask: impl Fn(&T, usize) -> String + S
 }
 
 fn every_way(path: &Path, what: &str) {
-    for way in [Way::Mapped, Way::Positioned, Way::Brought] {
+    for way in Way::ALL {
         together(|| open(path, way, None), ask, &format!("{what}, {way:?}"));
     }
 }
@@ -187,7 +149,7 @@ fn pinned_files() {
         model().write(&path, &with.options());
         let root = TensorFile::open(&path).unwrap().header().root().copied();
         assert!(root.is_some());
-        for way in [Way::Mapped, Way::Positioned, Way::Brought] {
+        for way in Way::ALL {
             together(
                 || open(&path, way, root),
                 ask,
@@ -289,7 +251,7 @@ fn the_number_of_threads_changes_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.deathtensors");
     model().write(&path, &With::FRAMES.options());
-    for way in [Way::Mapped, Way::Positioned, Way::Brought] {
+    for way in Way::ALL {
         let ask = |file: &TensorFile, question: usize| {
             set_num_threads(Some(1 + question % 4));
             ask(file, question)

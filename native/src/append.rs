@@ -109,26 +109,23 @@ impl TensorWriter {
             writer.copied(kept);
         }
         if write.digests {
-            let bare = || {
-                let all = old.header().tensors().enumerate();
-                all.filter(|(_, tensor)| tensor.sha256.is_none())
-            };
             // Many names may stand for the same bytes, which are hashed once.
-            let mut places = BTreeMap::new();
-            let mut once = Vec::new();
-            for (nth, tensor) in bare() {
-                places.entry((tensor.start, tensor.end)).or_insert_with(|| {
-                    once.push(nth);
-                    once.len() - 1
-                });
-            }
-            let digests: Vec<_> = run(|| once.par_iter().map(|&nth| old.digest(nth)).collect());
-            let digests = digests.into_iter().collect::<Result<Vec<Digest>>>()?;
-            for (nth, tensor) in bare() {
-                let place = places.get(&(tensor.start, tensor.end));
-                if let Some(digest) = place.and_then(|&place| digests.get(place)) {
-                    writer.set_old_digest(nth, *digest);
+            let mut bare: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+            for (nth, tensor) in old.header().tensors().enumerate() {
+                if tensor.sha256.is_none() {
+                    let span = (tensor.start, tensor.end);
+                    bare.entry(span).or_default().push(nth);
                 }
+            }
+            let digest = |nths: &Vec<usize>| {
+                let first = nths.first().map(|&nth| old.digest(nth));
+                first.unwrap_or_else(|| Ok(Digest::default()))
+            };
+            let digests: Vec<_> = run(|| bare.par_iter().map(|(_, nths)| digest(nths)).collect());
+            for (nths, digest) in bare.values().zip(digests) {
+                let digest = digest?;
+                nths.iter()
+                    .for_each(|&nth| writer.set_old_digest(nth, digest));
             }
         }
         Ok(writer)

@@ -1,6 +1,7 @@
 //! A file that appears whole or not at all.
 
 use crate::error::{Error, Result};
+use crate::identity::Identity;
 use deathtensors_core::Code;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -37,7 +38,7 @@ struct Original {
     /// Windows replaces no file that is open.
     #[cfg(unix)]
     file: File,
-    facts: fs::Metadata,
+    identity: Identity,
 }
 
 /// Flushes what is written while more is being written, so that little is left to
@@ -116,12 +117,12 @@ impl AtomicFile {
     /// somebody else did, that stays, and [`AtomicFile::commit`] is refused.
     pub fn replace(path: &Path, file: &File) -> Result<Self> {
         let fail = |e| Error::io("write", path, e);
-        let facts = file.metadata().map_err(fail)?;
+        let identity = Identity::of(&file.metadata().map_err(fail)?);
         let mut out = Self::create(path)?;
         out.only = Some(Original {
             #[cfg(unix)]
             file: file.try_clone().map_err(fail)?,
-            facts,
+            identity,
         });
         Ok(out)
     }
@@ -212,7 +213,7 @@ impl Original {
     fn hold_still(&self, target: &Path) -> Result<()> {
         self.lock();
         let now = fs::metadata(target).map_err(|e| Error::io("write", target, e))?;
-        if is_same(&self.facts, &now) {
+        if Identity::of(&now) == self.identity {
             return Ok(());
         }
         let message =
@@ -233,18 +234,6 @@ impl Original {
             }
         }
     }
-}
-
-/// Whether two looks at a file are at the same one, and nobody wrote to it between them.
-fn is_same(a: &fs::Metadata, b: &fs::Metadata) -> bool {
-    #[cfg(unix)]
-    let same = {
-        use std::os::unix::fs::MetadataExt;
-        (a.dev(), a.ino()) == (b.dev(), b.ino())
-    };
-    #[cfg(not(unix))]
-    let same = a.created().ok() == b.created().ok();
-    same && a.len() == b.len() && a.modified().ok() == b.modified().ok()
 }
 
 /// Files that were put in place, and what stood there before.
@@ -313,23 +302,23 @@ impl Exchange {
 
     /// Forgets what stood there before, also what an exchange left that was killed.
     fn keep(self) {
-        let Some(folder) = self.steps.first().map(|step| folder_of(&step.target)) else {
-            return;
-        };
-        let names = self.steps.iter().filter_map(|step| step.target.file_name());
-        let replaced: HashSet<_> = names.map(OsStr::as_encoded_bytes).collect();
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            if original_of(&name).is_some_and(|original| replaced.contains(original)) {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
-        for step in self.steps {
-            if let Some((path, old)) = step.aside {
+        for step in &self.steps {
+            if let Some((path, _)) = &step.aside {
                 let _ = fs::remove_file(path);
-                old.into_iter().for_each(let_go);
             }
         }
+        if let Some(step) = self.steps.first() {
+            let names = self.steps.iter().filter_map(|step| step.target.file_name());
+            let replaced: HashSet<_> = names.map(OsStr::as_encoded_bytes).collect();
+            let folder = fs::read_dir(folder_of(&step.target));
+            for entry in folder.into_iter().flatten().flatten() {
+                if original_of(&entry.file_name()).is_some_and(|name| replaced.contains(name)) {
+                    let _ = fs::remove_file(entry.path());
+                }
+            }
+        }
+        let old = self.steps.into_iter().filter_map(|step| step.aside?.1);
+        old.for_each(let_go);
     }
 
     /// Puts back what stood there before, the index last. Where the system refuses that

@@ -32,6 +32,7 @@ mod copy;
 mod error;
 mod file;
 mod gather;
+mod identity;
 #[allow(unsafe_code)]
 mod map;
 mod options;

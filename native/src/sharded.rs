@@ -2,13 +2,13 @@
 
 use crate::error::{Error, Result};
 use crate::file::TensorFile;
+use crate::identity::Identity;
 use crate::options::OpenOptions;
 use crate::writer::{Sealed, TensorWriter, origins};
 use deathtensors_core::digest::Digest;
 use deathtensors_core::shards::{self, Shard, ShardIndex};
 use deathtensors_core::{CANONICAL_EXTENSION, Code, LEGACY_EXTENSION, TensorSpec, WriteOptions};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::Metadata;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -27,33 +27,6 @@ pub struct ShardedFile {
     opener: Opener,
     /// Which file the index was, where there is one.
     identity: Option<Identity>,
-}
-
-/// Tells a file from another one by the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity([i128; 5]);
-
-impl Identity {
-    fn of(facts: &Metadata) -> Self {
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::MetadataExt;
-            Self([
-                facts.dev().into(),
-                facts.ino().into(),
-                facts.len().into(),
-                facts.mtime().into(),
-                facts.mtime_nsec().into(),
-            ])
-        }
-        #[cfg(not(unix))]
-        {
-            let modified = facts.modified().ok();
-            let since = modified.and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
-            let nanos = since.map_or(0, |d| d.as_nanos() as i128);
-            Self([facts.len().into(), nanos, 0, 0, 0])
-        }
-    }
 }
 
 /// Opens the shard of that name with those options.
@@ -456,7 +429,7 @@ impl ShardedWriter {
         let refuse = |message: String| Err(Error::new(Code::UsageValue, message).at(&self.path));
         let Some(name) = self.path.file_name().and_then(|name| name.to_str()) else {
             return refuse(
-                "the name of a model in several files must be Unicode, since its index names them"
+                "the name of an index is not valid Unicode, and its shards are named after it"
                     .into(),
             );
         };

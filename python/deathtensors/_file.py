@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from itertools import islice
 from typing import cast
 
 from . import _deathtensors, errors
@@ -106,8 +105,7 @@ class DtFile(Reader):
 
     def _open_path(self, path: StrPath) -> None:
         verify, root, backend, limits = self._options
-        # The compiled module's own has lost what is not Unicode in it.
-        self._path = expanded = expand_path(path)
+        expanded = expand_path(path)
         # Pickles lead back here, also after a change of the current folder.
         self._home: StrPath | None = absolute(expanded)
         self._raw = _deathtensors.File(
@@ -125,7 +123,6 @@ class DtFile(Reader):
         except BaseException:
             transfer.close()
             raise
-        self._path = self._raw.path
         self._transfer = transfer
         close_with(self, transfer)
         # Pickles lead to the same content, whatever is there by then.
@@ -161,7 +158,7 @@ class DtFile(Reader):
     @property
     def path(self) -> str:
         """The path that was opened, expanded; of a remote file, where it is."""
-        return self._path
+        return self._raw.path
 
     @property
     def counters(self) -> dict[str, int] | None:
@@ -284,8 +281,7 @@ def _notebook_table(file: DtFile) -> str:
         f"{human_bytes(facts['file_bytes'])}"
     )
     rows = []
-    for name in islice(file, _NOTEBOOK_ROWS):
-        info = file.info(name)
+    for info in file._raw.infos(_NOTEBOOK_ROWS):
         shape = str(list(info["shape"]))
         texts = [printable(info["name"]), info["dtype"], shape, human_bytes(info["nbytes"])]
         rows.append(f"<tr>{cells('td', texts)}</tr>")

@@ -9,7 +9,6 @@ from . import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Union
 
     #: What every function here takes for a path.
@@ -83,12 +82,6 @@ def expand_path(path: StrPath) -> str:
     except UnicodeEncodeError:
         raise errors.usage("the path is not valid Unicode", found=ascii(text)) from None
     return text
-
-
-def beside(path: str, names: Iterable[str]) -> list[str]:
-    """The paths of files in the same folder."""
-    folder = os.path.dirname(path)
-    return [os.path.join(folder, name) for name in names]
 
 
 def with_extension(path: str, extension: str) -> str:

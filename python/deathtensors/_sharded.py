@@ -11,7 +11,7 @@ from . import _deathtensors
 from ._arguments import looked_up, open_options
 from ._elsewhere import cannot_travel, connect, is_elsewhere, ranges, refuse_backend
 from ._file import DtFile
-from ._paths import absolute, beside, expand_path
+from ._paths import absolute, expand_path
 from ._reader import Reader
 from ._text import plural
 
@@ -68,8 +68,7 @@ class ShardedReader(Reader):
 
     def _open_path(self, index_path: StrPath) -> None:
         verify, root, backend, limits = self._options
-        # The compiled module's own has lost what is not Unicode in it.
-        self._path = expanded = expand_path(index_path)
+        expanded = expand_path(index_path)
         self._home: StrPath | None = absolute(expanded)
         self._raw = _deathtensors.Sharded(
             expanded, verify=verify, root=root, backend=backend, limits=limits
@@ -94,7 +93,6 @@ class ShardedReader(Reader):
         except BaseException:
             _close_all(transfers)
             raise
-        self._path = self._raw.path
         finalize(self, _close_all, transfers)
         self._home = index.pinned
 
@@ -108,7 +106,7 @@ class ShardedReader(Reader):
     @property
     def index_path(self) -> str:
         """The path of the index, expanded."""
-        return self._path
+        return self._raw.path
 
     @property
     def counters(self) -> dict[str, int] | None:
@@ -136,9 +134,7 @@ class ShardedReader(Reader):
 
     def shard_paths(self) -> list[str]:
         """The paths of all shards, in order."""
-        if self._transfers:
-            return self._raw.shard_paths()
-        return beside(self._path, self._raw.shard_names())
+        return self._raw.shard_paths()
 
     def verify_report(self, *, progress: Progress | None = None) -> dict[str, Any]:
         """Check index and shards like ``verify()``, but tell rather than raise.

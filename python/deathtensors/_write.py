@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Optional, cast
 
 from . import _deathtensors, errors
-from ._arguments import flag, known_limits, level, natural, not_itself, unicode_only
+from ._arguments import flag, known_limits, level, natural, not_itself
 from ._elsewhere import connect, is_elsewhere, ranges
 from ._file import DtFile
-from ._paths import Exact, beside, expand_path, with_extension
+from ._paths import Exact, expand_path, with_extension
 from ._sources import sources, string_mapping, tuple_sources
 
 if TYPE_CHECKING:
@@ -172,10 +171,8 @@ def append(
     >>> dt.open("example.deathtensors").keys()
     ['a', 'b']
     """
-    target = expand_path(path)
-    refuse_index(target, limits)
     _deathtensors.append(
-        target,
+        expand_path(path),
         sources(tensors, metadata),
         string_mapping(extra_global_metadata, "extra global metadata"),
         digests=None if digests is None else flag(digests, "digests"),
@@ -205,10 +202,8 @@ def append_file(
     >>> dt.open("example.deathtensors").get_bytes("b")
     b'cde'
     """
-    target = expand_path(path)
-    refuse_index(target, limits)
     _deathtensors.append(
-        target,
+        expand_path(path),
         tuple_sources(tensors),
         string_mapping(extra_global_metadata, "extra global metadata"),
         digests=None if digests is None else flag(digests, "digests"),
@@ -255,9 +250,8 @@ def save_sharded(
     >>> len(dt.save_sharded("sharded.deathtensors", tensors, max_shard_bytes=1000))
     2
     """
-    index = index_path(path)
-    shards = _deathtensors.save_sharded(
-        index,
+    return _deathtensors.save_sharded(
+        expand_path(path),
         sources(tensors, metadata),
         natural(max_shard_bytes, "max_shard_bytes"),
         string_mapping(global_metadata, "global metadata"),
@@ -268,7 +262,6 @@ def save_sharded(
         alignment=_alignment(alignment),
         progress=progress,
     )
-    return beside(index, map(os.path.basename, shards))
 
 
 def from_safetensors(
@@ -359,7 +352,11 @@ def to_safetensors(
     source = expand_path(src)
     target = _target(source, dst, ".safetensors")
     not_itself(source, target)
-    refuse_index(source, limits)
+    with DtFile(Exact(source), limits=limits) as file:
+        if file._is_index:
+            raise errors.usage(
+                f"{source} is a shard index and holds no tensors itself; merge it first"
+            )
     _deathtensors.to_safetensors(source, target, limits=known_limits(limits), progress=progress)
     return target
 
@@ -414,30 +411,6 @@ def read_manifest(
         MissingFileError: no file has that path.
     """
     return _deathtensors.read_manifest(expand_path(manifest_path), limits=known_limits(limits))
-
-
-def index_path(path: StrPath) -> str:
-    """Where to write an index: shards are named after it, in text.
-
-    Raises:
-        UsageError: its name is not Unicode; two such could mean the same shards.
-    """
-    index = expand_path(path)
-    unicode_only(os.path.basename(index), "the name of an index")
-    return index
-
-
-def refuse_index(path: str, limits: Mapping[str, int] | None) -> None:
-    """Refuse the index of a sharded model, where tensors of its own are needed.
-
-    Raises:
-        UsageError: it is one; with tensors appended to it, the model would be lost.
-    """
-    with DtFile(Exact(path), limits=limits) as file:
-        if file._is_index:
-            raise errors.usage(
-                f"{path} is a shard index and holds no tensors itself; merge it first"
-            )
 
 
 def _alignment(alignment: int | None) -> int:

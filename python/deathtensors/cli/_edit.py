@@ -16,11 +16,11 @@ from .. import _deathtensors, errors
 from .._arguments import level, natural, not_itself, unicode_only
 from .._elsewhere import is_elsewhere
 from .._file import DtFile
-from .._paths import Exact, beside, expand_path
+from .._paths import Exact, expand_path
 from .._rooms import workroom
 from .._sharded import ShardedReader, open_any
 from .._text import printable
-from .._write import from_safetensors, index_path, refuse_index, to_safetensors
+from .._write import from_safetensors, to_safetensors
 from ._convert import say_wrote
 from ._options import add_remote, limits_of, reading, size
 from ._output import ProgressBar
@@ -45,7 +45,6 @@ def run_append(args: argparse.Namespace) -> int:
     """Add the tensors of other files to a file."""
     path = expand_path(args.path)
     unicode_only(args.prefix, "the prefix")
-    refuse_index(path, limits_of(args))
     sources: list[Source] = []
     with ExitStack() as stack:
         for number, src in enumerate(args.src):
@@ -92,7 +91,7 @@ def add_shard_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_shard(args: argparse.Namespace) -> int:
     """Split a file into shards and an index."""
-    dst = index_path(args.dst)
+    dst = expand_path(args.dst)
     with open_any(args.src, **reading(args)) as reader, ProgressBar("writing") as seen:
         _not_a_source(reader, dst)
         shards = _deathtensors.copy_tensors_sharded(
@@ -103,7 +102,7 @@ def run_shard(args: argparse.Namespace) -> int:
             progress=seen,
             **_writing(args, reader),
         )
-    return say_wrote([dst, *beside(dst, map(os.path.basename, shards))], args.json)
+    return say_wrote([dst, *shards], args.json)
 
 
 def add_merge_arguments(parser: argparse.ArgumentParser) -> None:

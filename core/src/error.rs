@@ -341,7 +341,7 @@ impl Printable<'_> {
     /// Whether a terminal or a reader could be led astray by it: Unicode's categories Cc,
     /// Cf, Zl and Zp, and what it calls Default_Ignorable_Code_Point.
     ///
-    /// `web/viewer/src/text/visible.ts` says the same by their names. Tests compare both with
+    /// `web/src/visible.ts` says the same by their names. Tests compare both with
     /// Unicode.
     fn is_unsafe(c: char) -> bool {
         c.is_control()

@@ -170,6 +170,12 @@ pub fn decode_frame(
     Ok(out)
 }
 
+/// Whether a stream that begins so can be zstd.
+#[wasm_bindgen(js_name = startsAsZstd)]
+pub fn starts_as_zstd(stored: &[u8]) -> bool {
+    deathtensors_core::starts_as_zstd(stored)
+}
+
 /// Decodes a blob without a seek table: any number of frames, one after the other.
 #[wasm_bindgen(js_name = decodeWhole)]
 pub fn decode_whole(stored: &[u8], data_bytes: f64) -> Result<Vec<u8>, Failure> {

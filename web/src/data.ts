@@ -180,7 +180,9 @@ export class Data {
   async #readLong([start, end]: Range, code: string, signal?: AbortSignal): Promise<Uint8Array> {
     if (end - start <= LONG) return this.#ranges.read(start, end, signal);
     const beginning = await this.#ranges.read(start, start + BEGINNING, signal);
-    checkMagic(beginning, code);
+    if (!this.#pool.face.startsAsZstd(beginning.subarray(0, 4))) {
+      throw new TensorFileError({ code, message: "this is not zstd: it has another magic" });
+    }
     const whole = new Uint8Array(end - start);
     whole.set(beginning);
     let filled = beginning.byteLength;
@@ -353,16 +355,6 @@ function checkModule(taken: number, made: number): void {
     message: "this does not fit into the memory that WebAssembly has",
     expected: `at most ${LONGEST_ARRAY} bytes, and ${MODULE_BYTES} together`,
     found: `${taken} bytes stored and ${made} made of them`,
-  });
-}
-
-/** Refuses what does not begin as a frame of zstd, or one to skip; the core looks at the rest. */
-function checkMagic({ buffer, byteOffset }: Uint8Array, code: string): void {
-  const magic = new DataView(buffer, byteOffset).getUint32(0, true);
-  if (magic === 0xfd2fb528 || magic >>> 4 === 0x184d2a5) return;
-  throw new TensorFileError({
-    code,
-    message: "this is not zstd: it has another magic",
   });
 }
 

@@ -1,4 +1,5 @@
 import type { TensorFileErrorShape } from "./types.ts";
+import { visible } from "./visible.ts";
 
 /** What `TensorFileError` is made of. */
 export interface ErrorParts extends Omit<TensorFileErrorShape, "kind"> {
@@ -21,7 +22,7 @@ export class TensorFileError extends Error implements TensorFileErrorShape {
   declare readonly status?: number;
 
   constructor(parts: ErrorParts) {
-    super(printable(parts.message), parts.cause === undefined ? undefined : { cause: parts.cause });
+    super(visible(parts.message), parts.cause === undefined ? undefined : { cause: parts.cause });
     this.name = parts.code === "io.interrupted" ? "AbortError" : "TensorFileError";
     this.kind = parts.kind ?? parts.code.split(".", 1)[0];
     this.code = parts.code;
@@ -30,14 +31,6 @@ export class TensorFileError extends Error implements TensorFileErrorShape {
     if (parts.found !== undefined) this.found = parts.found;
     if (parts.status !== undefined) this.status = parts.status;
   }
-}
-
-/** The message with all that a terminal might act upon, or that is not seen, written out. */
-function printable(message: string): string {
-  return message.replace(
-    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Default_Ignorable_Code_Point}]/gu,
-    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
-  );
 }
 
 /** The error for something thrown by anyone: the core, a worker, a stream, the runtime. */

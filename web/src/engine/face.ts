@@ -9,6 +9,7 @@ export interface Face {
   parseSafetensorsIndex(text: string, limitsJson?: string): ShardIndex;
   compare(a: Model, b: Model, trustDigests: boolean): string;
   coalesce(ranges: Float64Array, gap: number, longest: number): Float64Array;
+  startsAsZstd(stored: Uint8Array): boolean;
   decodeFrame(stored: Uint8Array, dataBytes: number, skip: number, take: number): Uint8Array;
   decodeWhole(stored: Uint8Array, dataBytes: number): Uint8Array;
   StatsReducer: new (dtype: string) => Reducer<object>;

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 import { safetensors, shardIndex } from "../test/files.js";
 import { hub, newPage, resolveUrl, shared, useBrowser, viewerUrl } from "./support/browser.js";
 import {
@@ -138,10 +139,15 @@ test("the picture is dragged, zoomed and moved by keys, and a link restores wher
     return { rowStart, rowStep, columnStart, columnStep, rows, columns };
   };
   const changed = async (work) => {
-    const before = page.url();
+    const [before, shown] = [page.url(), await seen()];
     await work();
     await page.waitForFunction((before) => location.href !== before, before);
-    return seen();
+    // The address of the step before may have come late: this step is over when it is shown.
+    for (;;) {
+      const now = await seen();
+      if (!isDeepStrictEqual(now, shown)) return now;
+      await page.waitForTimeout(20);
+    }
   };
   assert.deepEqual((({ rowStep, columnStep }) => [rowStep, columnStep])(await seen()), [3, 4]);
   let now = await changed(() => at(page, "zoom-in").click());
